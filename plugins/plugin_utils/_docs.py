@@ -16,6 +16,7 @@ The documentation is the argument spec: there is no second list that could disag
 from __future__ import annotations
 
 import functools
+import importlib
 import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from pathlib import Path
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import MutuallyExclusiveError
-from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
@@ -47,6 +47,23 @@ class Rules:
     """Top-level options whose values must never be shown."""
 
 
+class _Fragments:
+    """Finds documentation fragments of this collection by import, so that it also works where Ansible's plugin loaders are not set up."""
+
+    _PACKAGE: t.Final = f"ansible_collections.{COLLECTION}.plugins.doc_fragments"
+
+    def get(self, name: str) -> object | None:
+        """The fragments in one file, or None when this collection has no such file."""
+        leaf = name.removeprefix(f"{COLLECTION}.")
+        try:
+            module = importlib.import_module(f"{self._PACKAGE}.{leaf}")
+        except ModuleNotFoundError:
+            return None
+        fragment: t.Any = module.ModuleDocFragment()
+        fragment.ansible_name = f"{COLLECTION}.{leaf}"  # as Ansible's own loader does
+        return fragment
+
+
 def documentation(module: str) -> dict[str, t.Any]:
     """The parsed DOCUMENTATION of one of this collection's modules, fragments merged.
 
@@ -56,7 +73,7 @@ def documentation(module: str) -> dict[str, t.Any]:
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         raise HotpatchError("argument_invalid", f"The collection has no module '{module}'.", where=module)
-    doc, _examples, _returns, _metadata = get_docstring(str(path), fragment_loader, collection_name=COLLECTION, plugin_type="module")
+    doc, _examples, _returns, _metadata = get_docstring(str(path), _Fragments(), collection_name=COLLECTION, plugin_type="module")
     return t.cast(dict[str, t.Any], doc)
 
 
