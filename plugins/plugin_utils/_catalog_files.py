@@ -11,19 +11,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import lzma
+import os
 import pathlib
 import typing as t
 from collections.abc import Sequence
 
 import yaml
 
-from ._decision.catalog import Catalog, Source
-from ._decision.feed import read_catalog
-from ._decision.feed_document import parse_feed
-from ._decision.model import PRODUCTS
-from ._errors import HotpatchError
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._decision.catalog import Catalog, Source
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._decision.feed import read_catalog
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._decision.feed_document import parse_feed
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._decision.model import PRODUCTS
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
 
 SNAPSHOT: t.Final = pathlib.Path(__file__).parent / "_decision" / "snapshot.json"
 
@@ -33,9 +35,21 @@ MAX_DOCUMENT: t.Final = 64 * 1024 * 1024
 """Bytes of one document, unpacked. Monthly documents of 2024 to 2026 have 1.5 to 4.2 MB."""
 
 
+@functools.cache
 def shipped_catalog() -> Catalog:
-    """The snapshot that the collection ships."""
+    """The snapshot that the collection ships; read once, since a play asks for every host."""
     return load_catalog(SNAPSHOT)
+
+
+def write_catalog(path: pathlib.Path, text: str) -> None:
+    """Write a catalog's text so that readers see the old or the new file, never a part; raises HotpatchError ``file_unwritable``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="ascii")
+        temporary.replace(path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise HotpatchError("file_unwritable", message=f"{path} cannot be written: {problem.strerror}.", where=str(path)) from problem
 
 
 def load_catalog(path: str | pathlib.Path) -> Catalog:

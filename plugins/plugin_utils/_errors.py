@@ -214,6 +214,14 @@ ERRORS: t.Final[dict[str, ErrorText]] = {
         _F, "What was read back differs from what was written; it is undone.", "Look for security software that interferes."
     ),
     "target_inconsistent": ErrorText(_I, "The process could be neither finished nor undone.", "Restart this process now."),
+    "probe_failed_before": ErrorText(
+        _R, "The probe says that the service does not work, before anything was changed.", "Repair the service, or correct the probe."
+    ),
+    "probe_failed_after": ErrorText(
+        _F,
+        "The probe says that the service does not work after the change, which was undone.",
+        "Read both halves in the result; test the payload against this service before trying again.",
+    ),
     # -- journal -----------------------------------------------------------------------------------------------------------
     "journal_damaged": ErrorText(
         _R,
@@ -312,6 +320,11 @@ ERRORS: t.Final[dict[str, ErrorText]] = {
         "Give a P-256 key; the documentation shows how to make one.",
     ),
     "catalog_malformed": ErrorText(_R, "The catalog or feed document cannot be read.", "Fetch it again; the message names the place."),
+    "feed_unreachable": ErrorText(
+        _R,
+        "A document of the security feed could not be fetched.",
+        "Check the URL and the proxy of the controller, or fetch the document elsewhere and give it as a file.",
+    ),
     "catalog_product_unknown": ErrorText(
         _R,
         "The catalog has no entry for the host's product.",

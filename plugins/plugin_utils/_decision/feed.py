@@ -49,6 +49,11 @@ def read_catalog(document: FeedDocument, products: Iterable[str]) -> Catalog:
     )
 
 
+def feed_name(month: Month) -> str:
+    """A month as the feed writes it: ``2026-May``."""
+    return f"{month.year}-{_MONTHS[month.month - 1]}"
+
+
 def _month_of(document: FeedDocument) -> Month:
     found = re.fullmatch(r"(20[0-9]{2})-([A-Z][a-z]{2})", document.id)
     if found is None or found[2] not in _MONTHS:

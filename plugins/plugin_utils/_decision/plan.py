@@ -225,22 +225,27 @@ def _hotpatch_path(case: _Case) -> _Decision:
 
 
 def _on_track(case: _Case, base: Month) -> _Decision:
-    hotpatch = case.entry.hotpatch
-    if case.month == base or hotpatch is None:
+    if case.month == base:
         return _up_to_date(case, case.standing.level)
+    steps, reasons = _hotpatch_steps(case, base, case.contents)
+    if not steps:
+        return _up_to_date(case, case.standing.level)
+    return _Decision(Verdict.HOTPATCH, steps, reasons)
+
+
+def _hotpatch_steps(case: _Case, base: Month, contents: Contents) -> tuple[tuple[Step, ...], tuple[Reason, ...]]:
+    """The month's hotpatch, and what goes beside it, for a host with these contents that stands on the baseline."""
     steps: list[Step] = []
     reasons: list[Reason] = []
-    contents = case.contents
-    if not contents.holds(hotpatch):
+    hotpatch = case.entry.hotpatch
+    if hotpatch is not None and not contents.holds(hotpatch):
         steps.append(_step(case, ActionKind.HOTPATCH, hotpatch))
         reasons.append(reason("hotpatch_available", kb=hotpatch.kb, month=case.month))
         contents = contents.after(hotpatch)
     for companion, cves in _companions(case, base, contents):
         steps.append(_step(case, ActionKind.HOTPATCH, companion))
         reasons.append(reason("companion_available", kb=companion.kb, cves=", ".join(cves)))
-    if not steps:
-        return _up_to_date(case, case.standing.level)
-    return _Decision(Verdict.HOTPATCH, tuple(steps), tuple(reasons))
+    return tuple(steps), tuple(reasons)
 
 
 def _companions(case: _Case, base: Month, contents: Contents) -> list[tuple[Update, list[str]]]:
@@ -256,16 +261,15 @@ def _companions(case: _Case, base: Month, contents: Contents) -> list[tuple[Upda
 
 
 def _behind(case: _Case, month: Month, baseline: Update) -> _Decision:
-    steps = [_step(case, ActionKind.BASELINE, baseline)]
+    steps = (_step(case, ActionKind.BASELINE, baseline),)
     if case.month != month:
         why = reason("baseline_missed", month=month, kb=baseline.kb)
-        if case.entry.hotpatch is not None:
-            steps.append(_step(case, ActionKind.HOTPATCH, case.entry.hotpatch))
-        return _Decision(Verdict.BASELINE, tuple(steps), (why,), Detail.MISSED)
+        later, whys = _hotpatch_steps(case, month, case.contents.after(baseline))
+        return _Decision(Verdict.BASELINE, steps + later, (why, *whys), Detail.MISSED)
     if planned_kind(month) is MonthKind.BASELINE:
-        return _Decision(Verdict.BASELINE, tuple(steps), (reason("baseline_planned", month=month, kb=baseline.kb),), Detail.PLANNED)
+        return _Decision(Verdict.BASELINE, steps, (reason("baseline_planned", month=month, kb=baseline.kb),), Detail.PLANNED)
     why = reason("baseline_unplanned", month=month, kb=baseline.kb, product=case.product.title)
-    return _Decision(Verdict.BASELINE, tuple(steps), (why,), Detail.UNPLANNED)
+    return _Decision(Verdict.BASELINE, steps, (why,), Detail.UNPLANNED)
 
 
 def _off_track(case: _Case) -> _Decision:
