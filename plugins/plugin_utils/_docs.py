@@ -52,7 +52,7 @@ class _Fragments:
 
     _PACKAGE: t.Final = f"ansible_collections.{COLLECTION}.plugins.doc_fragments"
 
-    def get(self, name: str) -> object | None:
+    def get(self, name: str) -> t.Any:
         """The fragments in one file, or None when this collection has no such file."""
         leaf = name.removeprefix(f"{COLLECTION}.")
         try:

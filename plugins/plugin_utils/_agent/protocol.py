@@ -113,6 +113,11 @@ def decode(raw: bytes) -> Reply:
     raise HotpatchError("protocol_malformed", "The reply holds neither one result nor one error.", details={"keys": sorted(document)})
 
 
+def decode_identity(raw: bytes) -> AgentIdentity:
+    """Read what ``hotpatch-agent version`` prints."""
+    return _identity(_document(raw))
+
+
 def _document(raw: bytes) -> dict[str, t.Any]:
     try:
         document = json.loads(raw.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.carriers import PROGRAM, Carrier, Completed, Missing, Progress
-from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.protocol import AgentIdentity, Reply, Request, decode
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.protocol import AgentIdentity, Reply, Request, decode, decode_identity
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
 
 HOME: t.Final = r"%ProgramData%\hotpatch.windows"
@@ -58,6 +58,7 @@ class AgentSession:
         self.identity: AgentIdentity | None = None
         """The agent that answered last."""
         self._program = ""
+        self._own_program = ""
         self._own_sha256: str | None = None
 
     # -- requests -----------------------------------------------------------------------------------------------------------
@@ -74,20 +75,15 @@ class AgentSession:
 
     def call_own(self, operation: str, arguments: Mapping[str, t.Any], *, dry_run: bool = False) -> dict[str, t.Any]:
         """Carry out an operation by the controller's own agent program, whichever one is installed: to install it."""
+        self.own_sha256(required=True)
         request = Request(operation, arguments, dry_run)
-        if self._program != self._expected():
-            self._program = self._send_program()
-        self._know_agent(request)
-        completed = self._run(["call"], request.encode(), request, own=True)
-        return self._answer(completed, operation).unwrap()
+        self._know_agent(request, own=True)
+        return self._answer(self._run(["call"], request.encode(), request, own=True), operation).unwrap()
 
-    def own_program_present(self) -> tuple[bool, str]:
+    def find_programs(self) -> tuple[bool, str]:
         """Whether the controller's agent is in its place on the host, and the installed service's program (empty: none)."""
         outcome = self.carrier.run(self._expected() or self._nowhere, ["version"], b"")
-        if isinstance(outcome, Completed):
-            self._program = self._expected()
-            return True, self._program
-        return False, installed_program(outcome)
+        return (True, "") if isinstance(outcome, Completed) else (False, installed_program(outcome))
 
     def put_object(self, source: Path, sha256: str, progress: Progress | None = None) -> dict[str, t.Any]:
         """Bring a file of the controller into the host's store.
@@ -114,14 +110,18 @@ class AgentSession:
     def _run(
         self, arguments: list[str], stdin: bytes | Path, request: Request, *, own: bool = False, progress: Progress | None = None
     ) -> Completed:
-        program = self._program or self._expected() or self._nowhere
+        known = self._own_program if own else self._program
+        program = known or self._expected() or self._nowhere
         outcome = self.carrier.run(program, arguments, stdin, progress)
         if isinstance(outcome, Missing):
             program = self._resolve(outcome, request, own)
             outcome = self.carrier.run(program, arguments, stdin, progress)
         if isinstance(outcome, Missing):
             raise HotpatchError("agent_missing", f"The agent's program vanished from the host: {program}", where=program)
-        self._program = program
+        if own:
+            self._own_program = program
+        else:
+            self._program = program
         return outcome
 
     def _resolve(self, missing: Missing, request: Request, own: bool) -> str:
@@ -169,9 +169,14 @@ class AgentSession:
         self._accept(reply.agent)
         return reply
 
-    def _know_agent(self, request: Request) -> None:
+    def _know_agent(self, request: Request, *, own: bool = False) -> None:
         """A lab build must be refused before it changes anything, so the first change is preceded by a question."""
-        if self.identity is None and not self.settings.lab and not request.changes_nothing:
+        if self.identity is not None or self.settings.lab or request.changes_nothing:
+            return
+        if own:
+            # Asked of the program itself: the service, whose state is about to be changed, may be stopped.
+            self._accept(decode_identity(self._run(["version"], b"", request, own=True).stdout))
+        else:
             probe = Request("boot_id")
             self._answer(self._run(["call"], probe.encode(), request), probe.operation).unwrap()
 
