@@ -16,8 +16,8 @@ from pathlib import Path
 from lab import eventlog, rpc
 from lab.facts import host_path
 from lab.hive import open_hive
-from lab.hostd import HostSettings
 from lab.rpc import Message
+from lab.settings import HostSettings
 from lab.spec import Event, HostPaths, HostSpec, Process, RequestCounters
 from lab.wine import LabError, descendants, wait_until
 

@@ -9,53 +9,25 @@ the host can be found and ended.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab import rpc
 from lab.machine import Command, CommandError, HostDownError, Machine
 from lab.rpc import Message
-from lab.spec import HostPaths, HostSpec, Quotas, User
+from lab.settings import HostSettings
+from lab.spec import HostPaths
 from lab.wine import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, LabError, Wine, give_up_override, prctl
 from lab.wsman.endpoint import Endpoint
 
 POLL_S = 0.1
 REBOOT_REQUEST = ("lab", "reboot-request")
 REBOOT_DELAY_MAX_S = 600.0
-
-
-@dataclass(frozen=True)
-class HostSettings:
-    """What a host's process needs to know; kept as JSON in the host's folder."""
-
-    spec: HostSpec
-    http_port: int
-    https_port: int
-    users: tuple[User, ...]
-    certificate: str
-    key: str
-
-    def save(self, path: Path) -> None:
-        """Writes the settings for the host's process (they hold passwords: for the owner only)."""
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self), indent=1))
-
-    @staticmethod
-    def load(path: Path) -> HostSettings:
-        """Reads what save wrote."""
-        raw = json.loads(path.read_text())
-        spec = raw.pop("spec")
-        spec["quotas"] = Quotas(**spec["quotas"])
-        spec["updates"] = tuple(spec["updates"])
-        users = tuple(User(**user) for user in raw.pop("users"))
-        return HostSettings(spec=HostSpec(**spec), users=users, **raw)
 
 
 class HostProcess:
@@ -66,7 +38,7 @@ class HostProcess:
         self._settings = HostSettings.load(self._paths.settings)
         self._control = control
         self._machine = Machine(self._paths, Wine.find(), self.log)
-        self._endpoint = Endpoint(self._settings, self._machine, self.log)
+        self._endpoint = Endpoint(self._settings, self._machine, folder, self.log)
         self._changing = threading.RLock()
         self._ending = threading.Event()
 

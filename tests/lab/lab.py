@@ -15,7 +15,7 @@ from pathlib import Path
 from lab import rpc, tls
 from lab.facts import write_facts
 from lab.host import ADDRESS, Host
-from lab.hostd import HostSettings
+from lab.settings import HostSettings
 from lab.spec import ADMINISTRATOR, PLAIN_USER, HostPaths, HostSpec
 from lab.template import ensure_template, remove_tree
 from lab.wine import LabError, Wine, kill_until_gone, processes_of_prefix, wait_until

@@ -55,18 +55,30 @@ class Command:
     result: Path
     control_c: str
 
+    def wait_for_start(self, timeout: float) -> None:
+        """Waits until the program runs (or has ended); raises CommandError when there was nothing to start."""
+        if not wait_until(lambda: self.result.exists() or self.process.poll() is not None, timeout, interval=0.005):
+            return
+        word, number = self._read_result()
+        if word == "error":
+            raise CommandError(self.command_line, number)
+
+    def _read_result(self) -> tuple[str, int]:
+        try:
+            word, _, number = self.result.read_text().partition(" ")
+        except OSError:
+            return "", 0
+        return word, int(number or 0)
+
     def wait(self, timeout: float | None = None) -> int:
         """Waits for the end and gives the 32-bit exit code; raises CommandError when there was nothing to start."""
         self.process.wait(timeout)
         self.specification.unlink(missing_ok=True)
-        try:
-            word, _, number = self.result.read_text().partition(" ")
-        except OSError:
-            return KILLED_EXIT
+        word, number = self._read_result()
         self.result.unlink(missing_ok=True)
         if word == "error":
-            raise CommandError(self.command_line, int(number))
-        return int(number)
+            raise CommandError(self.command_line, number)
+        return number if word == "exit" else KILLED_EXIT
 
     def kill(self) -> None:
         """Ends the command and, by its job, everything it started."""

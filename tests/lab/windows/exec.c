@@ -37,15 +37,19 @@ static WCHAR *next_string(WCHAR **position, const WCHAR *end) {
     return here;
 }
 
+/* Through a second name: the reader must never see half a result. */
 static void write_result(const WCHAR *path, const char *word, DWORD number) {
+    WCHAR temporary[MAX_PATH];
     char line[64];
     int length = snprintf(line, sizeof line, "%s %lu\n", word, number);
-    HANDLE file = CreateFileW(path, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL);
+    swprintf(temporary, MAX_PATH, L"%ls.new", path);
+    HANDLE file = CreateFileW(temporary, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL);
     if (file == INVALID_HANDLE_VALUE)
         return;
     DWORD written;
     WriteFile(file, line, (DWORD)length, &written, NULL);
     CloseHandle(file);
+    MoveFileExW(temporary, path, MOVEFILE_REPLACE_EXISTING);
 }
 
 static HANDLE make_job(void) {
@@ -105,6 +109,8 @@ int command_exec(const WCHAR *spec_path) {
         *equals = 0;
         SetEnvironmentVariableW(pair, equals[1] ? equals + 1 : NULL);
     }
+    WCHAR expanded[MAX_PATH] = L"";
+    ExpandEnvironmentStringsW(folder, expanded, MAX_PATH);
     HANDLE job = make_job();
     HANDLE control_c = *event_name ? CreateEventW(NULL, TRUE, FALSE, event_name) : NULL;
     STARTUPINFOW startup = {.cb = sizeof startup, .dwFlags = STARTF_USESTDHANDLES};
@@ -113,10 +119,11 @@ int command_exec(const WCHAR *spec_path) {
     startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     PROCESS_INFORMATION process;
     DWORD flags = CREATE_SUSPENDED | (*event_name ? CREATE_NO_WINDOW : 0);
-    if (!CreateProcessW(NULL, command_line, NULL, NULL, TRUE, flags, NULL, *folder ? folder : NULL, &startup, &process)) {
+    if (!CreateProcessW(NULL, command_line, NULL, NULL, TRUE, flags, NULL, *expanded ? expanded : NULL, &startup, &process)) {
         write_result(result_path, "error", GetLastError());
         return 1;
     }
+    write_result(result_path, "started", process.dwProcessId);
     AssignProcessToJobObject(job, process.hProcess);
     ResumeThread(process.hThread);
     /* The command alone may hold its streams: the far end must see the end of output when it has gone. */
