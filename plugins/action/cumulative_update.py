@@ -101,7 +101,7 @@ class ActionModule(AgentAction):
                 f"{course.promise.kb} is for build {course.promise.build}; the host has {course.before}.",
                 where=self.host,
             )
-        why = check_package(course.promise.kb, course.facts, catalog, policy_of(course.arguments), date_of(None))
+        why = check_package(course.promise.kb, course.facts, catalog, policy_of(course.arguments), date_of(course.arguments["date"]))
         if why is None or (why.code == "package_wrong_track" and course.arguments["allow_wrong_track"]):
             return
         remedy = "Use the package the plan names, or set allow_wrong_track to accept it." if why.code == "package_wrong_track" else ""

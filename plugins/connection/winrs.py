@@ -69,6 +69,7 @@ options:
       - https
     vars:
       - name: ansible_winrs_protocol
+      - name: ansible_winrs_scheme
     env:
       - name: ANSIBLE_WINRS_PROTOCOL
     ini:

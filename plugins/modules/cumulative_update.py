@@ -102,6 +102,9 @@ options:
     description: The policy, as for M(hotpatch.windows.baseline_info).
     type: dict
     default: {}
+  date:
+    description: The day for which the package is judged, as for M(hotpatch.windows.baseline_info). Without it today in UTC.
+    type: str
 """
 
 EXAMPLES = r"""
