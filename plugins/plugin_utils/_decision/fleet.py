@@ -180,7 +180,8 @@ def _is_done(assessment: Assessment, seen: Progress | None) -> bool:
 
 def _has_work(assessment: Assessment) -> bool:
     payloads = assessment.payloads
-    return assessment.next_action.kind is not ActionKind.NONE or bool(payloads.wanted or payloads.drop)
+    missing = any(not wanted.in_force for wanted in payloads.wanted)
+    return assessment.next_action.kind is not ActionKind.NONE or missing or bool(payloads.drop)
 
 
 def _plan_host(host: str, assessment: Assessment, gate: _Gate, turn: _Gate, seen: Progress | None) -> HostPlan:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .catalog import Catalog, Fix, Update
+from .catalog import Catalog, Fix, PayloadFile, Update
 from .facts import Facts
 from .level import Contents
 from .model import Product
@@ -23,7 +23,10 @@ from .reasons import reason
 
 @dataclass(frozen=True)
 class WantedPayload:
-    """A payload the host should have in force; whether the module is there is for preflight to say."""
+    """A payload the host should have in force; whether the module is there is for preflight to say.
+
+    ``in_force``: the host reports it, in this sequence or a later one.
+    """
 
     id: str
     sequence: int
@@ -31,6 +34,7 @@ class WantedPayload:
     file: str
     cves: tuple[str, ...]
     module: str
+    in_force: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,7 @@ def plan_payloads(catalog: Catalog, product: Product | None, facts: Facts, conte
     contained = {fix.id: kb for fix in fixes if (kb := containing(fix, catalog, product, facts, contents)) is not None}
     missing = [fix for fix in fixes if fix.id not in contained]
     return PayloadPlan(
-        wanted=tuple(
-            WantedPayload(fix.id, fix.payload.sequence, fix.payload.sha256, fix.payload.file, fix.cves, fix.module)
-            for fix in missing
-            if fix.payload is not None
-        ),
+        wanted=tuple(_wanted(fix, fix.payload, facts) for fix in missing if fix.payload is not None),
         drop=tuple(
             _dropped(payload.id, contained[payload.id]) for payload in facts.payloads if payload.id in contained and payload.in_force
         ),
@@ -115,6 +115,11 @@ def _concerns(fix: Fix, product: Product | None) -> bool:
 
 def _held(contents: Contents, kb: str, update: Update | None) -> bool:
     return contents.holds(update) if update is not None else kb in contents.kbs
+
+
+def _wanted(fix: Fix, payload: PayloadFile, facts: Facts) -> WantedPayload:
+    there = any(found.id == fix.id and found.in_force and found.sequence >= payload.sequence for found in facts.payloads)
+    return WantedPayload(fix.id, payload.sequence, payload.sha256, payload.file, fix.cves, fix.module, there)
 
 
 def _dropped(name: str, kb: str) -> DroppedPayload:
