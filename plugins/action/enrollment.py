@@ -27,8 +27,7 @@ class ActionModule(AgentAction):
         plan = plan_enrollment(info, enroll=enroll)
         if plan.obstacles:
             return self._refused(plan)
-        values = [{"name": name, "data": data} for name, data in sorted(plan.values.items())]
-        answer = agent.call("enrollment_set", {"values": values}, dry_run=self.check_mode)
+        answer = self._write(agent, plan, info)
         result: Result = {
             "changed": answer["changed"],
             "state": arguments["state"],
@@ -38,6 +37,12 @@ class ActionModule(AgentAction):
             "reboot_required": plan.needs_reboot(info, answer["before"], answer["after"]),
         }
         return self.with_diff(result, answer["before"], answer["after"])
+
+    def _write(self, agent: AgentSession, plan: Plan, info: dict[str, t.Any]) -> dict[str, t.Any]:
+        if plan.written(info):  # nothing to ask for, so that a host that has left needs no agent for staying out
+            return {"changed": False, "before": info["enrollment"], "after": info["enrollment"]}
+        values = [{"name": name, "data": data} for name, data in sorted(plan.values.items())]
+        return agent.call("enrollment_set", {"values": values}, dry_run=self.check_mode)
 
     def _refused(self, plan: Plan) -> Result:
         rows: list[dict[str, t.Any]] = [dataclasses.asdict(row) for row in plan.prerequisites]

@@ -23,11 +23,14 @@ options:
     required: true
   rings:
     description:
-      - The rings in their order, each with C(name), C(hosts), C(soak_hours), C(failure_budget) and C(window).
-        docs/decision.md of the collection describes them.
+      - The rings in their order, each with C(name), C(soak_hours), C(failure_budget) and C(window), and with C(hosts) unless O(members)
+        says who is in it. docs/decision.md of the collection describes them.
     type: list
     elements: dict
     required: true
+  members:
+    description: The ring's name for each host. A ring that is not in O(rings) is an error.
+    type: dict
   policy:
     description: The policy, as for M(hotpatch.windows.baseline_info).
     type: dict
@@ -70,14 +73,28 @@ def fleet_plan(
     policy: Mapping[str, t.Any] | None = None,
     progress: Mapping[str, t.Any] | None = None,
     now: str | None = None,
+    members: Mapping[str, str] | None = None,
 ) -> dict[str, t.Any]:
     """See DOCUMENTATION."""
     try:
         rules = Policy.from_dict(policy or {})
         hosts = {name: Assessment.from_dict(one) for name, one in assessments.items()}
-        return plan_fleet(hosts, read_rings(rings, rules), rules, _moment(now), Progress.from_dict(progress or {})).as_dict()
+        return plan_fleet(
+            hosts, read_rings(_filled(rings, members or {}), rules), rules, _moment(now), Progress.from_dict(progress or {})
+        ).as_dict()
     except HotpatchError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def _filled(rings: Sequence[Mapping[str, t.Any]], members: Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """The rings with their hosts, in the order in which the hosts are given."""
+    names = [ring.get("name") for ring in rings]
+    for host, name in members.items():
+        if name not in names:
+            raise HotpatchError("policy_invalid", f"{host} is in the ring '{name}', which is none of {names}.", where="rings")
+    if not members:
+        return [dict(ring) for ring in rings]
+    return [{**ring, "hosts": [host for host, name in members.items() if name == ring["name"]]} for ring in rings]
 
 
 def _moment(text: str | None) -> datetime.datetime:

@@ -44,11 +44,16 @@ _READ_AT_BOOT: t.Final = ("EnableVirtualizationBasedSecurity", "HotPatchTableSiz
 class Plan:
     """What to write (None removes), and what stands in the way."""
 
-    product: Product
+    product: Product | None
     enroll: bool
     values: dict[str, Value]
     prerequisites: tuple[Prerequisite, ...]
     obstacles: tuple[Prerequisite, ...]
+
+    def written(self, info: Mapping[str, t.Any]) -> bool:
+        """Whether the host has all the values already."""
+        found = info.get("enrollment") or {}
+        return all(found.get(name) == value for name, value in self.values.items())
 
     def prerequisites_after(self, info: Mapping[str, t.Any], after: Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
         """Every prerequisite as it stands once the values are written."""
@@ -70,6 +75,8 @@ def plan_enrollment(info: Mapping[str, t.Any], *, enroll: bool) -> Plan:
     """
     facts = Facts.from_host_info(info)
     product = None if facts.build is None else product_of(facts.build, facts.installation_type)
+    if not enroll:
+        return Plan(product, False, dict.fromkeys(_REMOVED), _rows(facts, product), ())
     if product is None or not product.hotpatch:
         raise HotpatchError(
             "enrollment_prerequisite",
@@ -77,8 +84,6 @@ def plan_enrollment(info: Mapping[str, t.Any], *, enroll: bool) -> Plan:
             remedy="Keep it on cumulative updates; payloads work without enrolment.",
             details={"unmet": ["product"]},
         )
-    if not enroll:
-        return Plan(product, False, dict.fromkeys(_REMOVED), _rows(facts, product), ())
     values = _COMMON | (_MARK_2022 if product.key == "windows_server_2022" else {})
     kept = facts.enrollment.table_size  # a size that an administrator chose is as good as ours
     if kept:
@@ -87,5 +92,7 @@ def plan_enrollment(info: Mapping[str, t.Any], *, enroll: bool) -> Plan:
     return Plan(product, True, values, _rows(facts, product), obstacles)
 
 
-def _rows(facts: Facts, product: Product) -> tuple[Prerequisite, ...]:
+def _rows(facts: Facts, product: Product | None) -> tuple[Prerequisite, ...]:
+    if product is None or not product.hotpatch:
+        return ()
     return eligibility(facts, product) + enrollment(facts, product)
