@@ -47,7 +47,16 @@ class Program:
     replaces_builtin: bool = False
 
 
-PROGRAMS = (Program("labctl.exe", ("labctl.c", "exec.c", "registry.c", "services.c"), "lab", ("advapi32", "ntdll")),)
+SYSTEM = "windows/system32"
+PROGRAMS = (
+    Program("labctl.exe", ("labctl.c", "exec.c", "registry.c", "services.c"), "lab", ("advapi32", "ntdll")),
+    Program("certutil.exe", ("certutil.c",), SYSTEM, ("crypt32", "bcrypt"), replaces_builtin=True),
+    Program("wusa.exe", ("wusa.c",), SYSTEM, ("advapi32",), replaces_builtin=True),
+    Program("more.com", ("more.c",), SYSTEM, ()),
+    Program("tar.exe", ("tar.c",), SYSTEM, ()),
+)
+KEPT_BUILTINS = ("wusa.exe",)
+"""Programs of Wine that a program of ours calls, kept as C:\\lab\\wine\\wine-NAME: the override for the name is by the name."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,10 @@ def _build(folder: Path, wine: Wine) -> None:
         subprocess.run([wine.server, "-w"], env=wine.environment(prefix), check=False, timeout=60)
     _detach_from_home(prefix)
     _settle_registry(prefix)
+    kept = prefix / "drive_c" / "lab" / "wine"
+    kept.mkdir(parents=True)
+    for name in KEPT_BUILTINS:
+        shutil.copy2(prefix / "drive_c" / SYSTEM / name, kept / f"wine-{name}")
     for program in PROGRAMS:
         _compile(program, prefix / "drive_c" / program.folder)
     _protect(prefix)
@@ -170,7 +183,7 @@ def _protect(prefix: Path) -> None:
     for path in _linked_files(prefix):
         if os.geteuid() == 0:
             os.chown(path, NOBODY, NOBODY)
-        path.chmod(0o555 if path.suffix in (".exe", ".dll") else 0o444)
+        path.chmod(0o555 if path.suffix in (".exe", ".dll", ".com") else 0o444)
 
 
 def _manifest(prefix: Path) -> dict[str, list[int]]:

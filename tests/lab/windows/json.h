@@ -20,4 +20,6 @@ static inline void json_string(const WCHAR *text, size_t length) {
     putchar('"');
 }
 
-static inline void json_text(const WCHAR *text) { json_string(text, wcslen(text)); }
+static inline void json_text(const WCHAR *text) {
+    json_string(text, wcslen(text));
+}

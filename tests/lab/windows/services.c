@@ -11,8 +11,8 @@
 int failed_with(const char *what, DWORD error);
 
 static const char *state_name(DWORD state) {
-    static const char *const names[] = {"unknown",          "stopped",       "start_pending", "stop_pending", "running",
-                                        "continue_pending", "pause_pending", "paused"};
+    static const char *const names[] = {"unknown", "stopped",          "start_pending", "stop_pending",
+                                        "running", "continue_pending", "pause_pending", "paused"};
     return names[state < 8 ? state : 0];
 }
 
@@ -88,7 +88,8 @@ static BOOL still_coming(SC_HANDLE manager, const ENUM_SERVICE_STATUS_PROCESSW *
         return FALSE;
     BOOL automatic = starts_by_itself(handle);
     CloseServiceHandle(handle);
-    return automatic && (status->dwCurrentState == SERVICE_START_PENDING || status->dwWin32ExitCode == ERROR_SERVICE_NEVER_STARTED);
+    return automatic &&
+           (status->dwCurrentState == SERVICE_START_PENDING || status->dwWin32ExitCode == ERROR_SERVICE_NEVER_STARTED);
 }
 
 static BOOL tell_shutdown(SC_HANDLE manager, const ENUM_SERVICE_STATUS_PROCESSW *service) {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 import typing as t
 import uuid
@@ -25,6 +26,7 @@ _CMD = _SHELL + "/cmd"
 _CONFIG = "http://schemas.microsoft.com/wbem/wsman/1/config"
 _SIGNAL = _SHELL + "/signal/"
 _STATE = _SHELL + "/CommandState/"
+_MORE = re.compile(r"((?:^|[&|(])\s*)more(?:\.com)?(?=[\s<>&|)]|$)", re.IGNORECASE)
 STREAMS = ("stdout", "stderr")
 ENVELOPE_OVERHEAD = 3000
 """Bytes of an answer to Receive around its data: namespaces, header, elements of two streams and the state."""
@@ -169,7 +171,7 @@ class Operations:
         direct = request.options.get("WINRS_SKIP_CMD_SHELL", "FALSE").upper() in ("TRUE", "1")
         command_line = " ".join([program, *arguments])
         if not direct:
-            command_line = f'C:\\windows\\system32\\cmd.exe /c "{command_line}"'
+            command_line = f'C:\\windows\\system32\\cmd.exe /c "{_without_builtin_more(command_line)}"'
         command = self._shells.run(shell, command_line, self._timeout(request))
         return _SHELL + "/CommandResponse", f"<rsp:CommandResponse>{tag('rsp:CommandId', command.id)}</rsp:CommandResponse>"
 
@@ -225,6 +227,11 @@ class Operations:
             case unknown:
                 raise faults.invalid_message(f"There is no signal {unknown}. ")
         return _SHELL + "/SignalResponse", "<rsp:SignalResponse/>"
+
+
+def _without_builtin_more(command_line: str) -> str:
+    """Wine's cmd has ``more`` built in and pages even into a file; Windows' cmd starts more.com, and so does the lab's host."""
+    return _MORE.sub(r"\1C:\\windows\\system32\\more.com", command_line)
 
 
 def _text(element: ET.Element, name: str) -> str:
