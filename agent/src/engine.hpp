@@ -55,7 +55,8 @@ struct ProcessReport {
     Verdict verdict{};
     std::optional<Error> error; // when verdict is error
     Remedy remedy{};
-    double stop_us = 0;
+    double stop_us = 0;      // the longest stop of this operation; in in_force() that of the apply; 0: nothing was stopped
+    std::uint64_t since = 0; // in in_force(): seconds since 1970
     std::uint32_t attempts = 0;
     std::uint32_t threads = 0;
     Mitigations mitigations;
@@ -79,6 +80,10 @@ struct InForce {
     Sha256 sha256{};
     std::vector<ProcessReport> processes;
 };
+
+// The engine starts its own program once more as a guard while it stops a target (engine/guard.hpp). Every program that uses the
+// engine calls this first in main() and ends with its value, if there is one.
+[[nodiscard]] std::optional<int> run_guard(int argument_count, const wchar_t *const *arguments);
 
 // An engine works on one journal file. Two engines on one journal exclude each other by the caller's host-wide lock.
 class Engine {

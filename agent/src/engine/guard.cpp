@@ -1,0 +1,173 @@
+// SPDX-FileCopyrightText: hotpatch.windows contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "engine/guard.hpp"
+
+#include <array>
+#include <cwchar>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+#include "engine/nt.hpp"
+
+namespace hotpatch::engine {
+
+namespace {
+
+constexpr wchar_t command[] = L"engine-guard";
+constexpr DWORD poll_ms = 5; // a tenth of the default stop budget; the guard lives for seconds, so polling costs nothing
+constexpr DWORD start_wait_ms = 10000; // a program's start on a host that is busy; 30 ms is usual
+constexpr DWORD end_wait_ms = 2000;
+
+UniqueHandle inheritable(HANDLE handle) {
+    HANDLE copy = nullptr;
+    DuplicateHandle(GetCurrentProcess(), handle, GetCurrentProcess(), &copy, 0, TRUE, DUPLICATE_SAME_ACCESS);
+    return UniqueHandle(copy);
+}
+
+std::wstring own_path() {
+    std::wstring path(32768, L'\0');
+    path.resize(GetModuleFileNameW(nullptr, path.data(), static_cast<DWORD>(path.size())));
+    return path;
+}
+
+struct AttributeList {
+    explicit AttributeList(std::array<HANDLE, 2> &handles) {
+        SIZE_T size = 0;
+        InitializeProcThreadAttributeList(nullptr, 1, 0, &size);
+        memory.resize(size);
+        valid = InitializeProcThreadAttributeList(get(), 1, 0, &size) &&
+                UpdateProcThreadAttribute(get(), 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles.data(), sizeof handles, nullptr,
+                                          nullptr);
+    }
+    [[nodiscard]] LPPROC_THREAD_ATTRIBUTE_LIST get() { return reinterpret_cast<LPPROC_THREAD_ATTRIBUTE_LIST>(memory.data()); }
+    std::vector<std::uint8_t> memory;
+    bool valid = false;
+};
+
+// Starts this program again as the guard. Only the two handles are inherited: a standard stream of the agent's that the guard
+// held open would keep a remote shell waiting.
+UniqueHandle spawn(HANDLE mapping, HANDLE parent) {
+    std::array<HANDLE, 2> handles{mapping, parent};
+    AttributeList attributes(handles);
+    std::wstring line = L"\"" + own_path() + L"\" " + command + L" " +
+                        std::to_wstring(reinterpret_cast<std::uintptr_t>(mapping)) + L" " +
+                        std::to_wstring(reinterpret_cast<std::uintptr_t>(parent));
+    STARTUPINFOEXW startup{};
+    startup.StartupInfo.cb = sizeof startup;
+    startup.lpAttributeList = attributes.get();
+    PROCESS_INFORMATION created{};
+    constexpr DWORD flags = EXTENDED_STARTUPINFO_PRESENT | DETACHED_PROCESS;
+    // A guard that dies with the agent's job would guard nothing, so it leaves the job where the job lets it.
+    if (!attributes.valid || (!CreateProcessW(nullptr, line.data(), nullptr, nullptr, TRUE, flags | CREATE_BREAKAWAY_FROM_JOB,
+                                              nullptr, nullptr, &startup.StartupInfo, &created) &&
+                              !CreateProcessW(nullptr, line.data(), nullptr, nullptr, TRUE, flags, nullptr, nullptr,
+                                              &startup.StartupInfo, &created))) {
+        return {};
+    }
+    const UniqueHandle thread(created.hThread);
+    return UniqueHandle(created.hProcess);
+}
+
+Error cannot_start() {
+    return {Code::agent_internal, "the guard of the stop could not be started", "", GetLastError()};
+}
+
+// The engine is dead: bring the target back to all old bytes and let it run.
+void settle(StopBlock &block) noexcept {
+    const auto process = reinterpret_cast<HANDLE>(block.process);
+    const auto phase = block.phase.load();
+    if (phase == StopPhase::idle || phase == StopPhase::aborted) {
+        return;
+    }
+    if (phase == StopPhase::committing) {
+        // When this fails nothing better is left than to let it run: the journal's next reader will call it inconsistent.
+        (void)write_side(process, block, Side::before);
+        (void)restore_protections(process, block); // the engine may have died while the pages were writable
+    }
+    resume_by_count(process, block);
+    block.phase = StopPhase::idle;
+}
+
+void enforce_deadline(StopBlock &block) noexcept {
+    auto expected = StopPhase::gathering;
+    if (block.phase == StopPhase::gathering && nt::ticks() > block.deadline &&
+        block.phase.compare_exchange_strong(expected, StopPhase::aborted)) {
+        resume_by_count(reinterpret_cast<HANDLE>(block.process), block);
+    }
+}
+
+int watch(StopBlock &block, HANDLE parent) noexcept {
+    block.ready = true;
+    while (!block.leave) {
+        if (WaitForSingleObject(parent, poll_ms) == WAIT_OBJECT_0) {
+            settle(block);
+            return 0;
+        }
+        enforce_deadline(block);
+    }
+    return 0;
+}
+
+HANDLE handle_from(const wchar_t *text) {
+    return reinterpret_cast<HANDLE>(static_cast<std::uintptr_t>(std::wcstoull(text, nullptr, 10)));
+}
+
+} // namespace
+
+std::optional<int> run_guard(int argument_count, const wchar_t *const *arguments) {
+    if (argument_count != 4 || std::wcscmp(arguments[1], command) != 0) {
+        return std::nullopt;
+    }
+    const UniqueHandle mapping(handle_from(arguments[2]));
+    const UniqueHandle parent(handle_from(arguments[3]));
+    auto *block = static_cast<StopBlock *>(MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)));
+    return block == nullptr ? 2 : watch(*block, parent.get());
+}
+
+Guard::Guard(UniqueHandle mapping, std::unique_ptr<StopBlock, Unmap> block, UniqueHandle process)
+    : mapping_(std::move(mapping)), block_(std::move(block)), process_(std::move(process)) {}
+
+Guard::~Guard() {
+    if (block_ && process_) {
+        block_->leave = true;
+        WaitForSingleObject(process_.get(), end_wait_ms); // so that a transient agent's file can be removed
+    }
+}
+
+Result<Guard> Guard::start() {
+    const UniqueHandle own(CreateFileMappingW(INVALID_HANDLE_VALUE, nullptr, PAGE_READWRITE, 0, sizeof(StopBlock), nullptr));
+    auto mapping = inheritable(own.get());
+    const auto parent = inheritable(GetCurrentProcess());
+    auto *view = mapping ? MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)) : nullptr;
+    if (view == nullptr || !parent) {
+        return cannot_start();
+    }
+    std::unique_ptr<StopBlock, Unmap> block(new (view) StopBlock{});
+    auto process = spawn(mapping.get(), parent.get());
+    if (!process) {
+        return cannot_start();
+    }
+    Guard guard(std::move(mapping), std::move(block), std::move(process));
+    for (DWORD waited = 0; !guard.block_->ready; waited += poll_ms) {
+        if (waited > start_wait_ms || WaitForSingleObject(guard.process_.get(), poll_ms) == WAIT_OBJECT_0) {
+            return cannot_start();
+        }
+    }
+    return guard;
+}
+
+Status Guard::attach(HANDLE process) {
+    HANDLE copy = nullptr;
+    if (!DuplicateHandle(GetCurrentProcess(), process, process_.get(), &copy, 0, FALSE, DUPLICATE_SAME_ACCESS)) {
+        return cannot_start();
+    }
+    const auto previous = reinterpret_cast<HANDLE>(std::exchange(block_->process, reinterpret_cast<std::uint64_t>(copy)));
+    if (previous != nullptr) { // closed in the guard, so that a process that ends is not kept
+        DuplicateHandle(process_.get(), previous, nullptr, nullptr, 0, FALSE, DUPLICATE_CLOSE_SOURCE);
+    }
+    return Unit{};
+}
+
+} // namespace hotpatch::engine

@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: hotpatch.windows contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// The guard: a second process of the agent's program that lives as long as an operation. When the engine dies in a stop it puts
+// the old bytes back and resumes the target; when looking at the threads takes longer than the deadline (a thread that cannot be
+// read because it hangs in a driver) it resumes the target and tells the engine that the attempt is lost.
+//
+// Why a process: a suspension outlives the suspender on every Windows. NtCreateProcessStateChange, whose freeze ends with its
+// handle, would make it superfluous, but exists from Windows Server 2022 on only and is not documented for threads' contexts; a
+// debug object would freeze the target too, and make it see a debugger.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/handle.hpp"
+#include "engine/stop_block.hpp"
+#include "result.hpp"
+
+namespace hotpatch::engine {
+
+class Guard {
+public:
+    // Starts the guard and waits until it watches. agent_internal when it cannot be started: then nothing may be stopped.
+    [[nodiscard]] static Result<Guard> start();
+
+    Guard(Guard &&) noexcept = default;
+    Guard &operator=(Guard &&) noexcept = delete;
+    Guard(const Guard &) = delete;
+    Guard &operator=(const Guard &) = delete;
+    ~Guard();
+
+    // The process of the stops that follow. The guard gets a handle of its own.
+    [[nodiscard]] Status attach(HANDLE process);
+    [[nodiscard]] StopBlock &block() noexcept { return *block_; }
+
+private:
+    struct Unmap {
+        void operator()(StopBlock *block) const { UnmapViewOfFile(block); }
+    };
+    Guard(UniqueHandle mapping, std::unique_ptr<StopBlock, Unmap> block, UniqueHandle process);
+
+    UniqueHandle mapping_;
+    std::unique_ptr<StopBlock, Unmap> block_;
+    UniqueHandle process_;
+};
+
+} // namespace hotpatch::engine

@@ -1,0 +1,227 @@
+// SPDX-FileCopyrightText: hotpatch.windows contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "engine/inspect.hpp"
+
+#include <algorithm>
+
+#include "engine/mitigations.hpp"
+#include "engine/text.hpp"
+
+namespace hotpatch::engine {
+
+namespace {
+
+std::optional<std::span<const std::uint8_t>> file_bytes(const ImageFile &image, std::uint64_t rva, std::size_t length) {
+    for (const auto &section : image.sections) {
+        if (section.executable && rva >= section.rva && rva + length <= std::uint64_t{section.rva} + section.file_size) {
+            return std::span(image.bytes).subspan(section.file_offset + (rva - section.rva), length);
+        }
+    }
+    return std::nullopt;
+}
+
+bool stands_in_file(const ImageFile &image, std::uint64_t rva, std::span<const std::uint8_t> bytes) {
+    const auto found = file_bytes(image, rva, bytes.size());
+    return found && std::equal(bytes.begin(), bytes.end(), found->begin());
+}
+
+// What the redirection relies on, whoever made the payload: the short form's single aligned exchange, the near form's five bytes.
+bool redirectable(const Function &function) {
+    if (function.redirect == Redirect::short_jump) {
+        return function.padding.size() == largest_site && function.rva % 2 == 0 && function.rva >= function.padding.size() &&
+               function.overwrite == 2 && function.expected.size() >= function.overwrite;
+    }
+    return function.padding.empty() && function.overwrite >= largest_site && function.expected.size() >= function.overwrite;
+}
+
+Range range_of(const Function &function) {
+    return {function.rva, std::uint64_t{function.rva} + function.length};
+}
+Range range_of(const PatchedFunction &function) {
+    return {function.rva, std::uint64_t{function.rva} + function.length};
+}
+
+bool overlap(const Patch &patch, const Payload &payload) {
+    return std::any_of(patch.functions.begin(), patch.functions.end(), [&](const auto &old) {
+        return std::any_of(payload.functions.begin(), payload.functions.end(),
+                           [&](const auto &fresh) { return range_of(old).overlaps(range_of(fresh)); });
+    });
+}
+
+bool takes_place_of(const Payload &payload, const Patch &patch) {
+    return patch.payload_id == payload.id ||
+           std::find(payload.replaces.begin(), payload.replaces.end(), patch.payload_id) != payload.replaces.end();
+}
+
+Error about(Code code, const Candidate &candidate, std::string message = {}) {
+    return {code, std::move(message), to_utf8(candidate.module.path), 0};
+}
+
+ProcessReport describe(const Candidate &candidate) {
+    ProcessReport report;
+    report.pid = candidate.process.id.pid;
+    report.created = candidate.process.id.created;
+    report.image = to_utf8(candidate.process.image);
+    report.module = to_utf8(candidate.module.path);
+    report.base = candidate.module.base;
+    report.threads = candidate.threads;
+    report.state = State::not_applied;
+    return report;
+}
+
+} // namespace
+
+bool is_in_force(const Patch &patch) {
+    return patch.phase == Phase::applied || patch.phase == Phase::reverting;
+}
+
+SitesState read_sites(HANDLE process, const Patch &patch) {
+    std::size_t patched = 0, original = 0;
+    for (const auto &site : patch.sites) {
+        std::array<std::uint8_t, largest_site> actual{};
+        if (!read_memory(process, site.address, std::span(actual).first(site.length))) {
+            return SitesState::unreadable;
+        }
+        patched += actual == site.patched ? 1 : 0;
+        original += actual == site.original ? 1 : 0;
+    }
+    if (patched == patch.sites.size()) {
+        return SitesState::patched;
+    }
+    if (original == patch.sites.size()) {
+        return SitesState::original;
+    }
+    return patched + original == patch.sites.size() ? SitesState::mixed : SitesState::foreign;
+}
+
+std::vector<SiteReport> report_sites(const Patch &patch, bool patched_before) {
+    std::vector<SiteReport> reports;
+    for (const auto &site : patch.sites) {
+        const Bytes original(site.original.begin(), site.original.begin() + site.length);
+        const Bytes patched(site.patched.begin(), site.patched.begin() + site.length);
+        reports.push_back({patch.functions[site.function].name, static_cast<std::uint32_t>(site.address - patch.base),
+                           patched_before ? patched : original, patched_before ? original : patched});
+    }
+    return reports;
+}
+
+// The cheapest thing that closes the gap for a process that a payload cannot reach.
+Remedy remedy_for(const Error &error, bool service) {
+    if (error.code == Code::target_protected) {
+        return Remedy::reboot;
+    }
+    switch (row_of(error.code).outcome) {
+    case Outcome::busy:
+    case Outcome::failed:
+        return Remedy::apply;
+    case Outcome::refused:
+    case Outcome::inconsistent:
+        break;
+    }
+    return service ? Remedy::restart_service : Remedy::restart_process;
+}
+
+std::vector<const Patch *> Inspector::patches_in(const ProcessId &process, std::uint64_t base) const {
+    std::vector<const Patch *> found;
+    for (const auto &[transaction, patch] : journal_->open_patches()) {
+        if (is_in_force(patch) && patch.in_module(process, base)) {
+            found.push_back(&patch);
+        }
+    }
+    return found;
+}
+
+std::optional<Error> Inspector::check_identity(const Candidate &candidate, const Payload &payload) const {
+    if (!candidate.same_identity) {
+        return about(Code::target_module_mismatch, candidate);
+    }
+    const auto image = images_->get(candidate.module.path);
+    if (!image.ok()) {
+        return image.error();
+    }
+    if (image.value()->sha256 != payload.target.sha256) {
+        return about(Code::target_file_changed, candidate);
+    }
+    if (auto error = check_payload(*image.value(), payload)) {
+        error->where = to_utf8(candidate.module.path);
+        return error;
+    }
+    return check_code(candidate, *image.value());
+}
+
+std::optional<Error> Inspector::check_payload(const ImageFile &image, const Payload &payload) const {
+    for (const auto &function : payload.functions) {
+        if (!redirectable(function)) {
+            return Error{Code::payload_malformed, function.name + " cannot be redirected as the payload says", "", 0};
+        }
+        if (!stands_in_file(image, function.rva, function.expected) ||
+            !stands_in_file(image, function.rva - function.padding.size(), function.padding)) {
+            return Error{Code::target_module_mismatch, function.name + " has other bytes than the payload expects", "", 0};
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<Error> Inspector::check_code(const Candidate &candidate, const ImageFile &image) const {
+    const auto process = candidate.process.handle.get();
+    std::vector<Range> masked;
+    for (const auto *patch : patches_in(candidate.process.id, candidate.module.base)) {
+        if (read_sites(process, *patch) != SitesState::patched) {
+            return about(Code::site_changed, candidate, "a site of " + patch->payload_id + " was changed");
+        }
+        for (const auto &site : patch->sites) {
+            const auto rva = site.address - patch->base;
+            masked.push_back({rva, rva + site.length});
+        }
+    }
+    const auto difference = compare_code(process, candidate.module.base, image, masked);
+    if (!difference.ok()) {
+        return candidate.process.exited() ? about(Code::target_exited, candidate) : difference.error();
+    }
+    if (difference.value()) {
+        return about(Code::target_code_modified, candidate,
+                     "the code differs from its file at RVA 0x" + hex(*difference.value()));
+    }
+    return std::nullopt;
+}
+
+std::optional<Error> Inspector::check_in_force(Inspection &inspection, const Candidate &candidate, const Payload &payload) const {
+    for (const auto *patch : patches_in(candidate.process.id, candidate.module.base)) {
+        inspection.report.payloads.push_back(patch->payload_id);
+        if (patch->payload_id == payload.id && patch->sequence == payload.sequence && patch->sha256 == payload.file_sha256) {
+            inspection.report.state = State::applied;
+            inspection.report.verdict = Verdict::already_applied;
+            inspection.report.sites = report_sites(*patch, false);
+        } else if (patch->payload_id == payload.id && patch->sequence >= payload.sequence) {
+            return about(Code::payload_sequence_back, candidate);
+        } else if (takes_place_of(payload, *patch)) {
+            inspection.leaving.push_back(patch->transaction);
+        } else if (overlap(*patch, payload)) {
+            return about(Code::payload_overlaps, candidate, patch->payload_id + " replaces one of the same functions");
+        }
+    }
+    return std::nullopt;
+}
+
+Inspection Inspector::inspect(const Candidate &candidate, const Payload &payload) const {
+    Inspection inspection{describe(candidate), {}, false};
+    auto &report = inspection.report;
+    report.verdict = Verdict::would_apply;
+    const auto conditions = read_conditions(candidate.process.handle.get(), candidate.process.id.pid);
+    report.mitigations = conditions.mitigations;
+    inspection.cfg = conditions.mitigations.cfg;
+    // In-force patches first: a process that runs them is listed as such even when it could not be patched again.
+    auto error = check_in_force(inspection, candidate, payload);
+    if (!error) {
+        const auto forbidden = report.verdict == Verdict::already_applied ? std::nullopt : forbidding(conditions);
+        error = forbidden ? std::optional(about(*forbidden, candidate)) : check_identity(candidate, payload);
+    }
+    if (error) {
+        report.state = error->code == Code::site_changed ? State::inconsistent : report.state;
+        report.verdict = Verdict::error;
+        report.error = std::move(error);
+    }
+    return inspection;
+}
+
+} // namespace hotpatch::engine

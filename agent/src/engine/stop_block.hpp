@@ -1,0 +1,70 @@
+// SPDX-FileCopyrightText: hotpatch.windows contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What the engine and its guard share about one stop: flat data in a mapped section. Windows keeps a thread suspended when the
+// process that suspended it dies, so somebody who survives must know whom to resume and which bytes to put back first.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include <windows.h>
+
+#include "engine/patch.hpp"
+
+namespace hotpatch::engine {
+
+enum class StopPhase : std::uint32_t {
+    idle,
+    gathering,  // threads are being stopped and looked at; nothing is written yet
+    committing, // bytes are being written
+    resuming,   // all bytes are new, or all old; threads are being resumed
+    aborted,    // the guard took over and resumed: the deadline passed while gathering
+};
+
+inline constexpr std::size_t most_threads = 8192;
+inline constexpr std::size_t most_changes = 4096;
+
+struct StopBlock {
+    std::atomic<StopPhase> phase;
+    std::atomic<bool> leave; // the guard shall end
+    std::atomic<bool> ready; // the guard watches
+    std::int64_t deadline;   // of gathering, in ticks
+    std::uint64_t process;   // a handle of the guard
+    bool stops_process;
+    bool keep_call_targets;                  // the process has CFG: restoring a protection must not widen its map
+    std::atomic<std::uint32_t> thread_count; // entries of `threads` that may have been suspended
+    std::uint32_t change_count;
+    std::uint32_t page_count;
+    std::array<StoppedThread, most_threads> threads; // with the suspend count before the stop
+    std::array<Change, most_changes> changes;
+    std::array<ChangedPages, most_changes> pages;
+};
+
+// -- what is done to a stopped target, by the engine, by its guard, and by the next start: no allocation, no lock
+// -------------------
+
+// The suspend count of a thread now; nothing when it is gone.
+[[nodiscard]] bool suspend_count(HANDLE thread, std::uint32_t &count) noexcept;
+
+// Undoes every suspension that the block names and that is still in force: a thread whose count is above what it was before.
+void resume_by_count(HANDLE process, const StopBlock &block) noexcept;
+
+// True while a thread that the block names is suspended more often than before the stop.
+[[nodiscard]] bool still_stopped(HANDLE process, const StopBlock &block) noexcept;
+
+enum class Side : std::uint8_t { before, after };
+
+// True when every change reads as that side.
+[[nodiscard]] bool reads_as(HANDLE process, const StopBlock &block, Side side) noexcept;
+
+// Gives every page the protection it had before the stop.
+[[nodiscard]] bool restore_protections(HANDLE process, const StopBlock &block) noexcept;
+
+// Writes one side of every change. The pages are written as they are where the system allows it (Wine), else they become
+// read-write, not executable, for the length of the writes, which is safe because no thread of the target runs, and get their
+// protection back.
+[[nodiscard]] bool write_side(HANDLE process, const StopBlock &block, Side side) noexcept;
+
+} // namespace hotpatch::engine
