@@ -34,6 +34,18 @@ int orders_format(const struct order *order, const struct quote *quote, char *ou
     return *length < capacity ? ORDERS_OK : ORDERS_TOO_LARGE;
 }
 
+int orders_note(const char *number, char *out, size_t capacity, size_t *length) {
+    int64_t value = 0;
+    if (parse_number(number, &value) != ORDERS_OK)
+        return ORDERS_BAD_REQUEST;
+    const char *text = note_text(value);
+    if (text == NULL)
+        return ORDERS_UNKNOWN_NOTE;
+    *length = 0;
+    append(out, capacity, length, "{\"note\": \"%.47s\"}\n", text);
+    return *length < capacity ? ORDERS_OK : ORDERS_TOO_LARGE;
+}
+
 const char *orders_result_text(int result) {
     static const char *const texts[] = {"ok",
                                         "the request is not understood",

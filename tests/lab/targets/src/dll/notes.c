@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
 // Notes that staff leave for each other, numbered from 0, and the till's override code, which is nobody's business.
-#include <string.h>
-
 #include "internal.h"
 
 struct notebook {
@@ -22,16 +20,4 @@ const char *note_text(int64_t number) {
     if (number >= NOTE_COUNT)
         return NULL;
     return notebook.notes[number];
-}
-
-int orders_note(const char *number, char *out, size_t capacity, size_t *length) {
-    int64_t value = 0;
-    if (parse_number(number, &value) != ORDERS_OK)
-        return ORDERS_BAD_REQUEST;
-    const char *text = note_text(value);
-    if (text == NULL)
-        return ORDERS_UNKNOWN_NOTE;
-    *length = 0;
-    append(out, capacity, length, "{\"note\": \"%.47s\"}\n", text);
-    return *length < capacity ? ORDERS_OK : ORDERS_TOO_LARGE;
 }

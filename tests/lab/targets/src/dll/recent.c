@@ -40,4 +40,6 @@ int orders_recent(char *out, size_t capacity, size_t *length) {
     return *length < capacity ? ORDERS_OK : ORDERS_TOO_LARGE;
 }
 
-int orders_maintenance(void) { return 0; }
+int orders_maintenance(void) {
+    return 0;
+}
