@@ -64,6 +64,7 @@ def _write_protection(hive: Hive, spec: HostSpec) -> None:
         hive.set(MEMORY_MANAGEMENT, "HotPatchTableSize", 0x1000)
         hive.set(HOTPATCH_PACKAGE, "Name", "Hotpatch Enrollment Package")
         hive.set(HOTPATCH_PACKAGE, "Version", "10.0.20348.1129")
+    hive.set(LAB, "ArcStatus", "connected" if spec.arc_connected else "absent")
     if spec.arc_connected:
         hive.set(ARC_LICENCE, "Subscription", 1)
 

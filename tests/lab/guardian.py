@@ -22,7 +22,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from lab import hostd, rpc
+from lab import hostd, quota, rpc
 from lab.rpc import Message
 from lab.wine import PR_SET_CHILD_SUBREAPER, descendants, kill_until_gone, prctl
 
@@ -66,8 +66,10 @@ class Guardian:
             while self._wakeup.recv(4096):
                 pass
         while (pid := _collect_one()) != 0:
-            if self._hosts.pop(pid, None) is not None:
+            name = self._hosts.pop(pid, None)
+            if name is not None:
                 self._end_orphans()
+                quota.unmount_below(self._root / "hosts" / name)
 
     def _end_orphans(self) -> None:
         """A host's process has gone without its Windows: its Wine processes are children of this one now."""
@@ -148,6 +150,7 @@ class Guardian:
     def end_everything(self) -> None:
         """Ends every host and whatever else is left below this process."""
         self._end(list(self._hosts))
+        quota.unmount_below(self._root)
         (self._root / rpc.GUARDIAN_SOCKET).unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import subprocess
 import threading
@@ -13,15 +14,17 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lab import eventlog, rpc
+from lab import eventlog, orders, rpc
 from lab.facts import host_path
 from lab.hive import open_hive
+from lab.orders import OrdersService
 from lab.rpc import Message
 from lab.settings import HostSettings
 from lab.spec import Event, HostPaths, HostSpec, Process, RequestCounters
 from lab.wine import LabError, descendants, wait_until
 
 ADDRESS = "127.0.0.1"
+REPOSITORY = Path(__file__).resolve().parents[2]
 _TEB_PROCESS_ID = 0x40
 """ClientId.UniqueProcess in the TEB of a 64-bit thread."""
 
@@ -189,6 +192,15 @@ class Host:
         code = int(reply["exit"])
         return subprocess.CompletedProcess(command_line, code, outputs.get(out_read, b""), outputs.get(err_read, b""))
 
+    def attach(self, argv: Sequence[str]) -> int:
+        """Runs a program on this process' own standard streams (for people) and gives its exit code."""
+        request = {"operation": "run", "command_line": subprocess.list2cmdline(argv), "folder": "C:\\", "environment": {}}
+        try:
+            reply = rpc.call(self._paths.folder / rpc.CONTROL_SOCKET, request, files=(0, 1, 2), timeout=None)
+        except rpc.RemoteError as error:
+            raise LabError(f"{self.name}: {error}") from None
+        return int(reply["exit"])
+
     def processes(self) -> list[Process]:
         """Every process of the host."""
         linux = self._linux_processes()
@@ -226,6 +238,37 @@ class Host:
         if answer["state"] != state:
             raise LabError(f"{self.name}: service {name} is {answer['state']} after {verb} (exit code {answer['exit']})")
 
+    # -- what is installed ---------------------------------------------------------------------------------------------------
+
+    def install_agent(self, path: Path | None = None) -> None:
+        """Copies the agent's lab build (or another program) to the host and lets it install itself."""
+        source = path or REPOSITORY / ".build" / "agent" / "hotpatch-agent-lab.exe"
+        if not source.exists():
+            raise LabError(f"{source} does not exist: make agent")
+        place = self.path(r"C:\lab\hotpatch-agent.exe")
+        place.unlink(missing_ok=True)
+        shutil.copyfile(source, place)
+        result = self.run([r"C:\lab\hotpatch-agent.exe", "install"], timeout=60)
+        if result.returncode != 0:
+            raise LabError(f"{self.name}: the agent's install ended with {result.returncode}: {result.stdout!r} {result.stderr!r}")
+
+    def install_target(self, version: str = "v1", *, padded: bool = True) -> OrdersService:
+        """Installs and starts the service "orders" with one variant of its DLL (lab.targets.VARIANTS), or exchanges it."""
+        return orders.install(self, self._settings.target_port, version, padded=padded)
+
+    def set_store_quota(self, free_bytes: int | None) -> None:
+        r"""Leaves only so much room below C:\ProgramData\hotpatch.windows (None: the whole disk). Needs root.
+
+        A running agent service is stopped for the change and started again: files it holds open would escape the limit.
+        """
+        service = "hotpatch-agent"
+        running = self.is_up and self.service_state(service) == "running"
+        if running:
+            self.service_stop(service)
+        self._call("quota", free_bytes=free_bytes)
+        if running:
+            self.service_start(service)
+
     # -- what was observed ---------------------------------------------------------------------------------------------------
 
     def event_log(self) -> list[Event]:
@@ -245,7 +288,7 @@ class Host:
             "ansible_user": self.user,
             "ansible_password": self.password,
             "ansible_connection": "hotpatch.windows.winrs",
-            "ansible_winrs_scheme": "https",
+            "ansible_winrs_protocol": "https",
             "ansible_winrs_ca_cert": str(self.certificate),
             "hotpatch_windows_lab": True,
         }

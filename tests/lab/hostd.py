@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import rpc
+from lab import quota, rpc
 from lab.machine import Command, CommandError, HostDownError, Machine
 from lab.rpc import Message
 from lab.settings import HostSettings
@@ -27,6 +27,7 @@ from lab.wsman.endpoint import Endpoint
 
 POLL_S = 0.1
 REBOOT_REQUEST = ("lab", "reboot-request")
+STORE = ("ProgramData", "hotpatch.windows")
 REBOOT_DELAY_MAX_S = 600.0
 
 
@@ -58,6 +59,7 @@ class HostProcess:
             self._look_for_reboot_request()
         self._endpoint.close()
         self._machine.power_cut()
+        quota.unmount_below(self._paths.folder)
 
     def _accept(self) -> None:
         while True:
@@ -95,6 +97,8 @@ class HostProcess:
                 return {"exit": self._run(request, files, connection)}
             case "ask":
                 return {"answer": self._machine.ask(request["arguments"])}
+            case "quota":
+                self._limit(request["free_bytes"])
             case "requests":
                 return self._endpoint.counters()
             case unknown:
@@ -119,6 +123,13 @@ class HostProcess:
             self.log("reboot")
             self._stop(self._machine.shut_down)
             self.boot()
+
+    def _limit(self, free_bytes: int | None) -> None:
+        folder = self._paths.drive_c.joinpath(*STORE)
+        if free_bytes is None:
+            quota.lift(folder)
+        else:
+            quota.limit(folder, free_bytes)
 
     @property
     def _reboot_request(self) -> Path:

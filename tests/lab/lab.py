@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -12,15 +13,14 @@ import sys
 import typing as t
 from pathlib import Path
 
-from lab import rpc, tls
+from lab import quota, rpc, tls
 from lab.facts import write_facts
-from lab.host import ADDRESS, Host
+from lab.host import ADDRESS, REPOSITORY, Host
 from lab.settings import HostSettings
 from lab.spec import ADMINISTRATOR, PLAIN_USER, HostPaths, HostSpec
 from lab.template import ensure_template, remove_tree
 from lab.wine import LabError, Wine, kill_until_gone, processes_of_prefix, wait_until
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".build" / "lab"
 START_S = 30.0
 
@@ -95,7 +95,8 @@ class Lab:
         """Removes what is left in the folder: disks, and processes should guardian and hosts all have been killed at once."""
         for folder in (self.root / "hosts").glob("*"):
             prefix = HostPaths(folder).prefix
-            kill_until_gone(lambda prefix=prefix: processes_of_prefix(prefix))  # type: ignore[misc]
+            kill_until_gone(functools.partial(processes_of_prefix, prefix))
+            quota.unmount_below(folder)
             remove_tree(folder)
 
     # -- hosts ---------------------------------------------------------------------------------------------------------------
@@ -112,10 +113,11 @@ class Lab:
             template.clone(paths.prefix)
             write_facts(paths.prefix, spec)
             (paths.drive_c / "lab" / "run").mkdir(parents=True, exist_ok=True)
-            http_port, https_port = _free_ports(2)
+            http_port, https_port, target_port = _free_ports(3)
             key = authority.issue(paths.folder, spec.name, ADDRESS)
             users = (ADMINISTRATOR, PLAIN_USER)
-            HostSettings(spec, http_port, https_port, users, str(authority.certificate), str(key)).save(paths.settings)
+            settings = HostSettings(spec, http_port, https_port, target_port, users, str(authority.certificate), str(key))
+            settings.save(paths.settings)
             rpc.call(self.root / rpc.GUARDIAN_SOCKET, {"operation": "start", "name": spec.name})
         except BaseException:
             remove_tree(paths.folder)

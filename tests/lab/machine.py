@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import facts
+from lab.eventlog import CHANNELS
 from lab.spec import HostPaths
 from lab.wine import LabError, Wine, descendants, kill_until_gone, reap_strangers, wait_until
 
@@ -121,7 +122,7 @@ class Machine:
             self._server = self._popen([self._wine.server, "-f", "-p"], debug="-all")
             with self._paths.services_log.open("ab") as stream:
                 # Services inherit the streams of the first program of a boot: this is where the event log comes from.
-                first = self._popen([self._wine.loader, LABCTL, "service", "autostart"], debug="-all,err+eventlog", stderr=stream)
+                first = self._popen([self._wine.loader, LABCTL, "service", "autostart"], debug=f"-all,{CHANNELS}", stderr=stream)
                 try:
                     first.wait(BOOT_S)
                 except subprocess.TimeoutExpired:

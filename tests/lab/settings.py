@@ -18,6 +18,8 @@ class HostSettings:
     spec: HostSpec
     http_port: int
     https_port: int
+    target_port: int
+    """Kept for the service of lab.targets."""
     users: tuple[User, ...]
     certificate: str
     """The authority's certificate, for clients."""

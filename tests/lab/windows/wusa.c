@@ -17,6 +17,7 @@
 #define SERVICING L"Software\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing"
 #define PACKAGE SERVICING L"\\Packages\\Package_for_%ls~31bf3856ad364e35~amd64~~10.0.1.0"
 #define INSTALLED 112
+#define INSTALL_PENDING 96
 #define WU_S_ALREADY_INSTALLED 0x00240006
 
 static DWORD run_real(const WCHAR *arguments) {
@@ -60,8 +61,10 @@ static DWORD apply_now(const WCHAR *package) {
     return ERROR_SUCCESS;
 }
 
-static DWORD wait_for_boot(BOOL restart) {
+static DWORD wait_for_boot(const WCHAR *package, BOOL restart) {
     HKEY key;
+    if (set_number(package, L"CurrentState", INSTALL_PENDING))
+        return ERROR_INSTALL_FAILURE;
     if (RegCreateKeyExW(HKEY_LOCAL_MACHINE, SERVICING L"\\RebootPending", 0, NULL, 0, KEY_SET_VALUE, NULL, &key, NULL))
         return ERROR_INSTALL_FAILURE;
     RegCloseKey(key);
@@ -97,5 +100,5 @@ int wmain(int argc, WCHAR **argv) {
         return WU_S_ALREADY_INSTALLED;
     }
     pending(L"Apply", apply, 16);
-    return (int)(wcscmp(apply, L"now") ? wait_for_boot(restart) : apply_now(package));
+    return (int)(wcscmp(apply, L"now") ? wait_for_boot(package, restart) : apply_now(package));
 }
