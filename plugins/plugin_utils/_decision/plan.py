@@ -157,7 +157,7 @@ def _answer(case: _Case) -> Assessment:
         base=case.standing.base,
         expected=_expected(case, decision),
         next_action=Action.of(decision.steps),
-        reasons=decision.reasons + _remarks(case),
+        reasons=decision.reasons + _remarks(case, decision.steps),
         prerequisites=prerequisites,
         residual=_open_after(case, decision.steps),
         open_now=summarize(open_vulnerabilities(case.catalog, case.product, case.contents, case.today)),
@@ -318,9 +318,7 @@ def _with_residual(case: _Case, decision: _Decision) -> _Decision:
         return dataclasses.replace(decision, reasons=(*decision.reasons, reason("residual_no_remedy", cves=_cves(rows))))
     whys = (*_rule_reasons(rows, steps), *_track_reasons(case, steps))
     if decision.verdict in (Verdict.CURRENT, Verdict.HOTPATCH):
-        contents = case.contents
-        for step in steps:
-            contents = _after(case, contents, step)
+        contents = _contents_after(case, steps)
         # A cumulative update of the calendar contains the hotpatch; a vendor's package does not.
         later = tuple(step for step in decision.steps if not _is_held(case, contents, step))
         return _Decision(Verdict.CUMULATIVE_UPDATE, (*steps, *later), (*whys, *decision.reasons))
@@ -329,19 +327,19 @@ def _with_residual(case: _Case, decision: _Decision) -> _Decision:
 
 def _open_after(case: _Case, steps: tuple[Step, ...]) -> tuple[OpenCve, ...]:
     """What stays open once the steps are done."""
-    contents = case.contents
-    for step in steps:
-        contents = _after(case, contents, step)
+    contents = _contents_after(case, steps)
     found = open_vulnerabilities(case.catalog, case.product, contents, case.today)
     plan = plan_payloads(case.catalog, case.product, case.facts, contents)
     return residual(found, unavailable_fixes(case.catalog, plan), case.facts, case.policy.reboot_now, case.rejoin)
 
 
-def _after(case: _Case, contents: Contents, step: Step) -> Contents:
-    if step.kb is None:
-        return contents
-    found = case.catalog.find(case.product.key, step.kb)
-    return contents.after(found[1] if found else Update(step.kb, UpdateKind.OTHER))
+def _contents_after(case: _Case, steps: tuple[Step, ...]) -> Contents:
+    """The host's contents once the steps are done. Packages the calendar does not know bring nothing but themselves."""
+    contents = case.contents
+    for kb in (step.kb for step in steps if step.kb is not None):
+        found = case.catalog.find(case.product.key, kb)
+        contents = contents.after(found[1] if found else Update(kb, UpdateKind.OTHER))
+    return contents
 
 
 def _is_held(case: _Case, contents: Contents, step: Step) -> bool:
@@ -351,9 +349,7 @@ def _is_held(case: _Case, contents: Contents, step: Step) -> bool:
 
 def _closing_steps(case: _Case, before: tuple[Step, ...], rows: list[OpenCve]) -> tuple[Step, ...]:
     """The packages that close the rows: the newest cumulative update for Windows' own, then what the own list names."""
-    contents = case.contents
-    for step in before:
-        contents = _after(case, contents, step)
+    contents = _contents_after(case, before)
     steps: list[Step] = []
     lcu = case.entry.lcu
     if lcu is not None and not contents.holds(lcu) and any(row.month is not None for row in rows):
@@ -411,13 +407,13 @@ def _with_pending_reboot(case: _Case, decision: _Decision) -> _Decision:
     return dataclasses.replace(decision, steps=steps, reasons=(why, *decision.reasons))
 
 
-def _remarks(case: _Case) -> tuple[Reason, ...]:
+def _remarks(case: _Case, steps: tuple[Step, ...]) -> tuple[Reason, ...]:
     """What the reader should know beside the verdict."""
     remarks = []
     level = case.standing.level
     if level.evidence is Evidence.BUILD:
         remarks.append(reason("level_by_build_only", build=level.build, kb=level.kb))
-    if months := unknown_months(case.catalog, case.product, case.contents, case.today):
+    if months := unknown_months(case.catalog, case.product, _contents_after(case, steps), case.today):
         remarks.append(reason("residual_unknown", months=", ".join(str(month) for month in months[-6:])))
     return tuple(remarks)
 

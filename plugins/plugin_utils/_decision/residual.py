@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from .catalog import Catalog, Fix, Update, Vulnerability
 from .facts import Facts
 from .level import Contents
-from .model import Month, Product
+from .model import Month, Product, UpdateKind
 from .policy import RebootNow
 
 _SEVERITIES: t.Final = {"critical": 0, "important": 1, "moderate": 2, "low": 3}
@@ -71,16 +71,18 @@ def open_vulnerabilities(catalog: Catalog, product: Product, contents: Contents,
 
 
 def unknown_months(catalog: Catalog, product: Product, contents: Contents, today: datetime.date) -> list[Month]:
-    """Months above the host's cumulative content of which only the calendar is known: what they leave open cannot be said."""
-    months = catalog.months(product.key, today)
-    return [
-        month for month, entry in months if not entry.cves_known and any(not contents.holds(update) for update in _heads(entry.updates))
-    ]
+    """Months above the host's cumulative content of which only the calendar is known: what they leave open cannot be said.
+
+    Having such a month's hotpatch does not help: which CVEs it leaves to the cumulative update is just what is not known.
+    """
+    months = [(month, entry) for month, entry in catalog.months(product.key, today) if not entry.cves_known]
+    return [month for month, entry in months if any(_is_above(update, contents) for update in entry.updates)]
 
 
-def _heads(updates: Sequence[Update]) -> list[Update]:
-    """The month's cumulative update, or its hotpatch when the calendar names only that one."""
-    return list(updates[:1])
+def _is_above(update: Update, contents: Contents) -> bool:
+    if update.kind not in (UpdateKind.LCU, UpdateKind.HOTPATCH) or update.build is None:
+        return False
+    return update.build > contents.cumulative and not (update.kind is UpdateKind.LCU and update.kb in contents.kbs)
 
 
 def summarize(found: Sequence[tuple[Month, Vulnerability]]) -> OpenNow:

@@ -321,7 +321,8 @@ def _action(host: Json, action: Json) -> str:
     steps = [step for step in (action, *(action.get("then") or ())) if step.get("kind") not in (None, "none")]
     words = [" ".join(part for part in (ACTIONS.get(str(step["kind"]), ""), str(step.get("kb") or "")) if part) for step in steps]
     payloads = [f"payload {payload.get('id')}" for payload in _wanted(host)]
-    return ", then ".join([*payloads, *words])
+    text = ", then ".join([*payloads, *words])
+    return text[:1].upper() + text[1:]
 
 
 def _reasons(host: Json, answer: Json) -> tuple[str, ...]:

@@ -49,7 +49,7 @@
     const verdict = document.createElement("td");
     const detail = host[DETAIL] ? ` · ${words.details[host[DETAIL]] || host[DETAIL]}` : "";
     verdict.append(make("span", (words.verdicts[host[VERDICT]] || host[VERDICT]) + detail, `badge v-${host[VERDICT]}`));
-    line.append(name, make("td", host[RING]), level, verdict, make("td", host[ACTION]), make("td", host[OPEN] || "", "num"),
+    line.append(name, make("td", host[RING]), level, verdict, make("td", host[ACTION], "next"), make("td", host[OPEN] || "", "num"),
       make("td", host[PAYLOADS] || "", "num"), make("td", host[WHY], "why"));
     return line;
   };
@@ -60,8 +60,8 @@
     state.page = Math.min(state.page, pages - 1);
     const first = state.page * PAGE;
     byId("rows").replaceChildren(...found.slice(first, first + PAGE).map(row));
-    const range = found.length > PAGE ? `${first + 1} to ${Math.min(first + PAGE, found.length)} of ` : "";
-    byId("found").textContent = `${range}${found.length} of ${hosts.length} hosts`.replace(/of (\d+) of/, "of $1 found, of");
+    const range = found.length > PAGE ? `, ${first + 1} to ${Math.min(first + PAGE, found.length)} shown` : "";
+    byId("found").textContent = `${found.length} of ${hosts.length} hosts${range}`;
     byId("previous").disabled = state.page === 0;
     byId("next").disabled = state.page >= pages - 1;
   };
