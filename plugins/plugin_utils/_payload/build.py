@@ -14,7 +14,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from . import explain, extraction, format, functions, matching, pe, proof, redirect, refusal
+from . import extraction, format, functions, matching, pe, proof, redirect, refusal
+from .explain_build import explain_build
 from .region import InRegion, PieceKind
 
 _MAX_TITLE = 200
@@ -83,7 +84,7 @@ def build(old: bytes, new: bytes, meta: PayloadMeta) -> Built:
     )
     content = format.encode(payload)
     checked = proof.prove(matched, extracted, payload)
-    return Built(payload, content, explain.explain_build(matched, extracted, payload, why, accepted, checked))
+    return Built(payload, content, explain_build(matched, extracted, payload, why, accepted, checked))
 
 
 def _title(meta: PayloadMeta, accepted: list[refusal.Finding]) -> str:

@@ -60,6 +60,16 @@ class Trust:
     sequences: Mapping[str, int] = field(default_factory=dict)
     """The highest sequence accepted of each payload id."""
 
+    @classmethod
+    def from_wire(cls, trust: Mapping[str, t.Any]) -> Trust:
+        """From the form of the wire's ``trust_get`` and ``trust_set``."""
+        return cls(
+            keys=tuple(TrustedKey(base64.b64decode(key["public_key"]), key["name"], key["not_after"]) for key in trust["keys"]),
+            revoked_keys=frozenset(bytes.fromhex(value) for value in trust["revoked_keys"]),
+            revoked_payloads=frozenset(bytes.fromhex(value) for value in trust["revoked_payloads"]),
+            sequences=dict(trust.get("sequences", {})),
+        )
+
 
 @dataclass(frozen=True)
 class SignedMessage:
