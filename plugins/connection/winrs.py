@@ -532,7 +532,7 @@ class Connection(ConnectionBase):
             raise AnsibleFileNotFound(file_name=str(source))
         target = PureWindowsPath(self._unquoted(destination))
         display.vvv(f"WINRS PUT {source} TO {target}", host=self._host)
-        unpack = f'if exist "{_TAR}" ("{_TAR}" -xf - -C "{target.parent}") else (exit {_NO_TAR})'
+        unpack = f'if exist "{_TAR}" ("{_TAR}" -xf - -C "{_folder(target)}") else (exit {_NO_TAR})'
         code, _stdout, stderr = self.run_program(unpack, _archive(source, target.name), progress=progress)
         if code == _NO_TAR:
             code, _stdout, stderr = self._put_base64(source, target)
@@ -554,7 +554,7 @@ class Connection(ConnectionBase):
         super().fetch_file(in_path, out_path)
         source = PureWindowsPath(self._unquoted(in_path))
         display.vvv(f"WINRS FETCH {source} TO {out_path}", host=self._host)
-        pack = f'if exist "{_TAR}" ("{_TAR}" -cf - -C "{source.parent}" "{source.name}") else (exit {_NO_TAR})'
+        pack = f'if exist "{_TAR}" ("{_TAR}" -cf - -C "{_folder(source)}" "{source.name}") else (exit {_NO_TAR})'
         received = Path(f"{out_path}.{secrets.token_hex(4)}.tar")
         try:
             with received.open("wb") as archive:
@@ -569,6 +569,12 @@ class Connection(ConnectionBase):
 
     def _unquoted(self, path: str) -> str:
         return str(self._shell._unquote(path))
+
+
+def _folder(path: PureWindowsPath) -> str:
+    """The folder of a file as an argument between quotes: the backslash of a drive's root would escape the closing quote."""
+    folder = str(path.parent)
+    return folder + "." if folder.endswith("\\") else folder
 
 
 def _archive(source: Path, name: str) -> Iterator[bytes]:
