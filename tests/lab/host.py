@@ -291,6 +291,7 @@ class Host:
             "ansible_winrs_protocol": "https",
             "ansible_winrs_ca_cert": str(self.certificate),
             "hotpatch_windows_lab": True,
+            "hotpatch_windows_agent_path": str(REPOSITORY / ".build" / "agent" / "hotpatch-agent-lab.exe"),
         }
 
 
