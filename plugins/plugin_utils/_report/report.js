@@ -81,14 +81,26 @@
       restart();
     });
   }
-  for (const link of document.querySelectorAll("a[data-verdict]")) {
-    link.addEventListener("click", () => { byId("verdict").value = link.dataset.verdict; restart(); });
-  }
+  // A view can be linked to: report.html#verdict=blocked&find=web&reboot=1&page=2. The legend's links are such addresses.
+  const follow = () => {
+    const address = location.hash.slice(1);
+    if (!address.includes("=")) return false;
+    const wanted = new URLSearchParams(address);
+    byId("find").value = wanted.get("find") || "";
+    byId("verdict").value = order.includes(wanted.get("verdict")) ? wanted.get("verdict") : "";
+    byId("reboot").checked = wanted.get("reboot") === "1";
+    state.page = Math.max(0, (Number(wanted.get("page")) || 1) - 1);
+    show();
+    byId("hosts").scrollIntoView();
+    return true;
+  };
+
   byId("find").addEventListener("input", restart);
   byId("verdict").addEventListener("change", restart);
   byId("reboot").addEventListener("change", restart);
   byId("previous").addEventListener("click", () => { state.page -= 1; show(); });
   byId("next").addEventListener("click", () => { state.page += 1; show(); });
+  window.addEventListener("hashchange", follow);
   document.querySelector(".controls").hidden = false;
-  show();
+  if (!follow()) show();
 })();

@@ -54,6 +54,14 @@ def test_of_two_packages_with_one_revision_only_the_right_one_keeps_the_track(
     assert reason in codes(answer)
 
 
+def test_an_out_of_band_package_of_which_nothing_is_known_does_not_count_as_keeping_the_track() -> None:
+    packages = [{"kb": "KB9000409", "kind": "out_of_band", "build": "26100.50005"}]
+    april = {"released": "2030-04-09", "updates": packages}
+    catalog = merge([made_up(), own_list(products={"windows_server_2025": {"2030-04": april}})])
+    answer = judged(host("26100.50005", "KB9000409"), catalog, MAY_2030, LAX)
+    assert (answer.track.value, steps(answer)) == ("cumulative", [("cumulative_update", "KB9000501")])
+
+
 def test_the_wrong_track_costs_the_quarter_and_the_next_baseline_ends_it() -> None:
     lost = judged(host("26100.7171", "KB5068861"), shipped_catalog(), DEC_2025)
     assert (lost.verdict.value, lost.track.value, steps(lost)) == ("cumulative_update", "cumulative", [("cumulative_update", "KB5072033")])
