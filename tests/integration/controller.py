@@ -96,7 +96,7 @@ class Controller:
             quiet=True,
         )
         events = list(run.events)
-        last = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
+        last: Json = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
         stats = {kind: last.get(kind, {}) for kind in ("ok", "changed", "failures", "dark", "rescued", "skipped")}
         return Outcome(run.status, stats, last.get("artifact_data", {}), events, run.stdout.read())
 
