@@ -56,17 +56,13 @@ class OpenNow:
 
 def open_vulnerabilities(catalog: Catalog, product: Product, contents: Contents, today: datetime.date) -> list[tuple[Month, Vulnerability]]:
     """Every CVE of the product's months none of whose packages the host holds."""
-    found = []
+    found: list[tuple[Month, Vulnerability]] = []
     packages: dict[str, Update] = {}
     for month, entry in catalog.months(product.key, today):
         packages.update({update.kb: update for update in (*entry.related, *entry.updates)})
-        held: dict[str, bool] = {}
-        for vulnerability in entry.vulnerabilities:
-            for kb in vulnerability.fixed_by:
-                if kb not in held:
-                    held[kb] = contents.holds(packages[kb]) if kb in packages else kb in contents.kbs
-            if not any(held[kb] for kb in vulnerability.fixed_by):
-                found.append((month, vulnerability))
+        named = {kb for vulnerability in entry.vulnerabilities for kb in vulnerability.fixed_by}
+        held = {kb for kb in named if (contents.holds(packages[kb]) if kb in packages else kb in contents.kbs)}
+        found += [(month, vulnerability) for vulnerability in entry.vulnerabilities if held.isdisjoint(vulnerability.fixed_by)]
     return found
 
 
