@@ -6,13 +6,16 @@
  * line), and a Linux exit status has 8 bits (Windows' has 32, and 3010 means "reboot needed").
  *
  * SPEC is a file of UTF-16 strings, each ended by a NUL: command line, working folder (may be empty), path for the exit
- * code, name of an event that asks for Ctrl+C (may be empty), then NAME=VALUE for the environment. The process stands in a
+ * code, name of an event that asks for Ctrl+C (empty: no console), code page of the console (0: as it is), then NAME=VALUE
+ * for the environment. The process stands in a
  * job that ends with this program, as a shell's processes end with the shell; it may break away, as Windows lets it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <windows.h>
 
 #define SPEC_BYTES_MAX (1u << 20)
+#define CONSOLE_WAIT_MS 5000
+#define CONSOLE_POLL_MS 2
 
 int failed_with(const char *what, DWORD error);
 
@@ -68,20 +71,38 @@ static BOOL WINAPI ignore_control(DWORD event) {
     return TRUE;
 }
 
-/* Ctrl+C reaches the processes of one console; this program joins the command's console only to send it. */
-static void send_control_c(DWORD process_id) {
-    FreeConsole();
-    if (!AttachConsole(process_id))
-        return;
-    SetConsoleCtrlHandler(ignore_control, TRUE);
-    GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0);
+/* Gives this program, and so the command, a console without a window. One can only be had as a child that was started with
+ * CREATE_NO_WINDOW: such a child is started, its console joined, and the child ended again. */
+static BOOL get_console(UINT code_page) {
+    WCHAR line[] = L"C:\\lab\\labctl.exe hold";
+    STARTUPINFOW startup = {.cb = sizeof startup};
+    PROCESS_INFORMATION holder;
+    if (!CreateProcessW(NULL, line, NULL, NULL, FALSE, CREATE_NO_WINDOW, NULL, NULL, &startup, &holder))
+        return FALSE;
+    BOOL joined = FALSE;
+    for (unsigned waited = 0; !joined && waited < CONSOLE_WAIT_MS; waited += CONSOLE_POLL_MS) {
+        joined = AttachConsole(holder.dwProcessId);
+        if (!joined)
+            Sleep(CONSOLE_POLL_MS);
+    }
+    if (joined) {
+        SetConsoleCtrlHandler(ignore_control, TRUE);
+        if (code_page) {
+            SetConsoleCP(code_page);
+            SetConsoleOutputCP(code_page);
+        }
+    }
+    TerminateProcess(holder.hProcess, 0);
+    CloseHandle(holder.hThread);
+    CloseHandle(holder.hProcess);
+    return joined;
 }
 
 static DWORD wait_for(const PROCESS_INFORMATION *process, HANDLE control_c) {
     HANDLE handles[2] = {process->hProcess, control_c};
     DWORD count = control_c ? 2 : 1;
     if (WaitForMultipleObjects(count, handles, FALSE, INFINITE) == WAIT_OBJECT_0 + 1) {
-        send_control_c(process->dwProcessId);
+        GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0);
         WaitForSingleObject(process->hProcess, INFINITE);
     }
     DWORD code = 0;
@@ -100,7 +121,8 @@ int command_exec(const WCHAR *spec_path) {
     WCHAR *folder = next_string(&position, end);
     WCHAR *result_path = next_string(&position, end);
     WCHAR *event_name = next_string(&position, end);
-    if (!event_name)
+    const WCHAR *code_page = next_string(&position, end);
+    if (!code_page)
         return failed_with("spec", ERROR_INVALID_DATA);
     for (WCHAR *pair = next_string(&position, end); pair; pair = next_string(&position, end)) {
         WCHAR *equals = wcschr(pair, L'=');
@@ -113,13 +135,18 @@ int command_exec(const WCHAR *spec_path) {
     ExpandEnvironmentStringsW(folder, expanded, MAX_PATH);
     HANDLE job = make_job();
     HANDLE control_c = *event_name ? CreateEventW(NULL, TRUE, FALSE, event_name) : NULL;
+    HANDLE input = GetStdHandle(STD_INPUT_HANDLE), output = GetStdHandle(STD_OUTPUT_HANDLE),
+           error = GetStdHandle(STD_ERROR_HANDLE);
+    /* Joining a console may put its handles in the place of the ones that were given. */
+    if (*event_name)
+        get_console((UINT)wcstoul(code_page, NULL, 10));
     STARTUPINFOW startup = {.cb = sizeof startup, .dwFlags = STARTF_USESTDHANDLES};
-    startup.hStdInput = GetStdHandle(STD_INPUT_HANDLE);
-    startup.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
-    startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    startup.hStdInput = input;
+    startup.hStdOutput = output;
+    startup.hStdError = error;
     PROCESS_INFORMATION process;
-    DWORD flags = CREATE_SUSPENDED | (*event_name ? CREATE_NO_WINDOW : 0);
-    if (!CreateProcessW(NULL, command_line, NULL, NULL, TRUE, flags, NULL, *expanded ? expanded : NULL, &startup, &process)) {
+    if (!CreateProcessW(NULL, command_line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, *expanded ? expanded : NULL, &startup,
+                        &process)) {
         write_result(result_path, "error", GetLastError());
         return 1;
     }

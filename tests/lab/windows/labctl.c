@@ -4,6 +4,7 @@
  *
  *   labctl exec SPEC           start a program with a raw command line, own folder and environment; keep its 32-bit exit code
  *   labctl control-c EVENT     ask an exec to send Ctrl+C to its program
+ *   labctl hold                keep a console for an exec that joins it
  *   labctl ps                  processes, with the address of one thread's TEB (by which Linux finds the same process)
  *   labctl reg get|set|delete  one registry value
  *   labctl service ...         start, stop, state, autostart (wait for), shutdown (tell all)
@@ -96,6 +97,8 @@ int wmain(int argc, WCHAR **argv) {
         return command_exec(argv[2]);
     if (argc == 3 && !wcscmp(argv[1], L"control-c"))
         return command_control_c(argv[2]);
+    if (argc == 2 && !wcscmp(argv[1], L"hold"))
+        Sleep(INFINITE);
     if (argc == 2 && !wcscmp(argv[1], L"ps"))
         return command_ps();
     if (argc >= 5 && !wcscmp(argv[1], L"reg"))

@@ -23,6 +23,7 @@ INVALID_ACTION = 0x80338001
 SCHEMA_VALIDATION = 0x80338041
 MAX_SHELLS = 0x803381A5
 MAX_COMMANDS = 0x803381E9
+CODE_PAGE = 0x80338140
 ACCESS_DENIED = 5
 BROKEN_PIPE = 109
 
@@ -116,6 +117,12 @@ def too_many_commands(limit: int) -> Fault:
         "which has been exceeded. Close existing commands or raise the quota. "
     )
     return Fault("w:QuotaLimit", MAX_COMMANDS, "The service cannot comply with the request because it exceeds a quota limit. ", text)
+
+
+def code_page_not_supported() -> Fault:
+    """WINRS_CODEPAGE names one that the server does not have."""
+    text = "The WinRS client cannot process the request. The server cannot set Code Page. "
+    return Fault("w:InvalidOptions", CODE_PAGE, text, text)
 
 
 def access_denied() -> Fault:

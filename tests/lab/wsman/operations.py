@@ -27,6 +27,7 @@ _CONFIG = "http://schemas.microsoft.com/wbem/wsman/1/config"
 _SIGNAL = _SHELL + "/signal/"
 _STATE = _SHELL + "/CommandState/"
 _MORE = re.compile(r"((?:^|[&|(])\s*)more(?:\.com)?(?=[\s<>&|)]|$)", re.IGNORECASE)
+CODE_PAGES = (0, 437, 850, 852, 866, 932, 936, 949, 950, 1250, 1251, 1252, 65001)
 STREAMS = ("stdout", "stderr")
 ENVELOPE_OVERHEAD = 3000
 """Bytes of an answer to Receive around its data: namespaces, header, elements of two streams and the state."""
@@ -103,6 +104,7 @@ class Operations:
             input_streams=_text(wanted, "InputStreams") or "stdin",
             output_streams=_text(wanted, "OutputStreams") or "stdout stderr",
             idle_timeout=min(idle, self._spec.quotas.idle_timeout_s),
+            code_page=_code_page(request.options.get("WINRS_CODEPAGE", "0")),
         )
         self._shells.create(shell)
         reference = (
@@ -227,6 +229,12 @@ class Operations:
             case unknown:
                 raise faults.invalid_message(f"There is no signal {unknown}. ")
         return _SHELL + "/SignalResponse", "<rsp:SignalResponse/>"
+
+
+def _code_page(text: str) -> int:
+    if not text.isdigit() or int(text) not in CODE_PAGES:
+        raise faults.code_page_not_supported()
+    return int(text)
 
 
 def _without_builtin_more(command_line: str) -> str:

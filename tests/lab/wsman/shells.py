@@ -165,6 +165,7 @@ class Shell:
     input_streams: str
     output_streams: str
     idle_timeout: float
+    code_page: int
     commands: dict[str, ShellCommand] = field(default_factory=dict)
     created: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
@@ -268,6 +269,7 @@ class Shells:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             console=True,
+            code_page=shell.code_page,
         )
         process.wait_for_start(timeout)
         streams = process.process
