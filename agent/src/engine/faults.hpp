@@ -1,17 +1,24 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// Places at which the tests let the engine die. Only programs built with HOTPATCH_FAULTS have them (the tests' engine-tool);
-// in the released agent the call is nothing.
+// Places at which the tests let the engine die, and what they pretend about the host. Only programs built with HOTPATCH_FAULTS
+// have them (the tests' engine-tool); in the released agent these calls are nothing.
 #pragma once
 
 namespace hotpatch::engine {
 
 #ifdef HOTPATCH_FAULTS
-// Ends this process at once, without any clean-up, when this is the place whose number the tests asked for.
+// Ends this process at once, without any clean-up, at the place whose number HOTPATCH_FAULT_AT names (the first is 1).
 void fault_point(const char *name) noexcept;
+[[nodiscard]] int fault_points_met() noexcept;
+// The value of an environment variable: HOTPATCH_STOP_METHOD (threads or process), HOTPATCH_STRICT_PAGES (nobody writes to a page
+// that is not writable, as on Windows), HOTPATCH_GUARD_DIES (the guard dies with the engine).
+[[nodiscard]] const char *test_setting(const char *name) noexcept;
 #else
 inline void fault_point(const char * /*name*/) noexcept {}
+[[nodiscard]] inline const char *test_setting(const char * /*name*/) noexcept {
+    return nullptr;
+}
 #endif
 
 } // namespace hotpatch::engine

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine.hpp"
+#include "engine/faults.hpp"
 #include "engine/nt.hpp"
 
 namespace hotpatch::engine {
@@ -20,10 +21,10 @@ constexpr DWORD poll_ms = 5; // a tenth of the default stop budget; the guard li
 constexpr DWORD start_wait_ms = 10000; // a program's start on a host that is busy; 30 ms is usual
 constexpr DWORD end_wait_ms = 2000;
 
-UniqueHandle inheritable(HANDLE handle) {
+unique_handle inheritable(HANDLE handle) {
     HANDLE copy = nullptr;
     DuplicateHandle(GetCurrentProcess(), handle, GetCurrentProcess(), &copy, 0, TRUE, DUPLICATE_SAME_ACCESS);
-    return UniqueHandle(copy);
+    return unique_handle(copy);
 }
 
 std::wstring own_path() {
@@ -48,7 +49,7 @@ struct AttributeList {
 
 // Starts this program again as the guard. Only the two handles are inherited: a standard stream of the agent's that the guard
 // held open would keep a remote shell waiting.
-UniqueHandle spawn(HANDLE mapping, HANDLE parent) {
+unique_handle spawn(HANDLE mapping, HANDLE parent) {
     std::array<HANDLE, 2> handles{mapping, parent};
     AttributeList attributes(handles);
     std::wstring line = L"\"" + own_path() + L"\" " + command + L" " +
@@ -66,8 +67,8 @@ UniqueHandle spawn(HANDLE mapping, HANDLE parent) {
                                               &startup.StartupInfo, &created))) {
         return {};
     }
-    const UniqueHandle thread(created.hThread);
-    return UniqueHandle(created.hProcess);
+    const unique_handle thread(created.hThread);
+    return unique_handle(created.hProcess);
 }
 
 Error cannot_start() {
@@ -78,7 +79,7 @@ Error cannot_start() {
 void settle(StopBlock &block) noexcept {
     const auto process = reinterpret_cast<HANDLE>(block.process);
     const auto phase = block.phase.load();
-    if (phase == StopPhase::idle || phase == StopPhase::aborted) {
+    if (test_setting("HOTPATCH_GUARD_DIES") != nullptr || phase == StopPhase::idle || phase == StopPhase::aborted) {
         return;
     }
     if (phase == StopPhase::committing) {
@@ -120,13 +121,13 @@ std::optional<int> run_guard(int argument_count, const wchar_t *const *arguments
     if (argument_count != 4 || std::wcscmp(arguments[1], command) != 0) {
         return std::nullopt;
     }
-    const UniqueHandle mapping(handle_from(arguments[2]));
-    const UniqueHandle parent(handle_from(arguments[3]));
+    const unique_handle mapping(handle_from(arguments[2]));
+    const unique_handle parent(handle_from(arguments[3]));
     auto *block = static_cast<StopBlock *>(MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)));
     return block == nullptr ? 2 : watch(*block, parent.get());
 }
 
-Guard::Guard(UniqueHandle mapping, std::unique_ptr<StopBlock, Unmap> block, UniqueHandle process)
+Guard::Guard(unique_handle mapping, std::unique_ptr<StopBlock, Unmap> block, unique_handle process)
     : mapping_(std::move(mapping)), block_(std::move(block)), process_(std::move(process)) {}
 
 Guard::~Guard() {
@@ -137,7 +138,7 @@ Guard::~Guard() {
 }
 
 Result<Guard> Guard::start() {
-    const UniqueHandle own(CreateFileMappingW(INVALID_HANDLE_VALUE, nullptr, PAGE_READWRITE, 0, sizeof(StopBlock), nullptr));
+    const unique_handle own(CreateFileMappingW(INVALID_HANDLE_VALUE, nullptr, PAGE_READWRITE, 0, sizeof(StopBlock), nullptr));
     auto mapping = inheritable(own.get());
     const auto parent = inheritable(GetCurrentProcess());
     auto *view = mapping ? MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)) : nullptr;

@@ -13,8 +13,8 @@
 #include <memory>
 #include <optional>
 
-#include "engine/handle.hpp"
 #include "engine/stop_block.hpp"
+#include "handle.hpp"
 #include "result.hpp"
 
 namespace hotpatch::engine {
@@ -38,11 +38,11 @@ private:
     struct Unmap {
         void operator()(StopBlock *block) const { UnmapViewOfFile(block); }
     };
-    Guard(UniqueHandle mapping, std::unique_ptr<StopBlock, Unmap> block, UniqueHandle process);
+    Guard(unique_handle mapping, std::unique_ptr<StopBlock, Unmap> block, unique_handle process);
 
-    UniqueHandle mapping_;
+    unique_handle mapping_;
     std::unique_ptr<StopBlock, Unmap> block_;
-    UniqueHandle process_;
+    unique_handle process_;
 };
 
 } // namespace hotpatch::engine

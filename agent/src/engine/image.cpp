@@ -8,8 +8,8 @@
 
 #include <bcrypt.h>
 
-#include "engine/handle.hpp"
 #include "engine/text.hpp"
+#include "handle.hpp"
 
 namespace hotpatch::engine {
 
@@ -29,8 +29,8 @@ template <typename T> std::optional<T> at(std::span<const std::uint8_t> bytes, s
 }
 
 Result<Bytes> read_file(const std::wstring &path) {
-    const UniqueHandle file(CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
-                                        nullptr, OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, nullptr));
+    const unique_handle file(CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                                         nullptr, OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, nullptr));
     LARGE_INTEGER size{};
     if (!file || !GetFileSizeEx(file.get(), &size) || static_cast<std::uint64_t>(size.QuadPart) > largest_file) {
         return Error{Code::target_file_changed, "the module's file cannot be read", to_utf8(path), GetLastError()};

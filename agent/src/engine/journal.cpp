@@ -94,10 +94,10 @@ Error unusable(const std::wstring &path, const char *what) {
     return {full ? Code::store_disk_full : Code::agent_internal, what, to_utf8(path), error};
 }
 
-UniqueHandle open_file(const std::wstring &path, DWORD disposition) {
+unique_handle open_file(const std::wstring &path, DWORD disposition) {
     // Shared for reading only: a second engine on the same journal cannot open it.
-    return UniqueHandle(CreateFileW(path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ, nullptr, disposition,
-                                    FILE_ATTRIBUTE_NORMAL | FILE_FLAG_WRITE_THROUGH, nullptr));
+    return unique_handle(CreateFileW(path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ, nullptr, disposition,
+                                     FILE_ATTRIBUTE_NORMAL | FILE_FLAG_WRITE_THROUGH, nullptr));
 }
 
 bool append(HANDLE file, std::span<const std::uint8_t> bytes) {
@@ -213,7 +213,7 @@ Status Journal::compact() {
         }
     }
     fault_point("journal rewritten");
-    file_ = UniqueHandle();
+    file_ = unique_handle();
     const bool moved = MoveFileExW(fresh_path.c_str(), path_.c_str(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH);
     fault_point("journal replaced");
     file_ = open_file(path_, OPEN_EXISTING);

@@ -14,8 +14,8 @@
 #include <map>
 #include <string>
 
-#include "engine/handle.hpp"
 #include "engine/patch.hpp"
+#include "handle.hpp"
 #include "result.hpp"
 
 namespace hotpatch::engine {
@@ -38,12 +38,12 @@ public:
     [[nodiscard]] Status compact();
 
 private:
-    Journal(std::wstring path, UniqueHandle file) : path_(std::move(path)), file_(std::move(file)) {}
+    Journal(std::wstring path, unique_handle file) : path_(std::move(path)), file_(std::move(file)) {}
     [[nodiscard]] Status replay();
     void remember(const Patch &patch);
 
     std::wstring path_;
-    UniqueHandle file_;
+    unique_handle file_;
     std::map<std::uint64_t, Patch> patches_;
     std::uint64_t next_ = 1;
     std::uint64_t size_ = 0;

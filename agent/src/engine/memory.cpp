@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "engine/memory.hpp"
 
+#include "engine/faults.hpp"
 #include "engine/nt.hpp"
 
 namespace hotpatch::engine {
@@ -12,6 +13,14 @@ bool read_memory(HANDLE process, std::uint64_t address, std::span<std::uint8_t> 
 }
 
 bool write_memory(HANDLE process, std::uint64_t address, std::span<const std::uint8_t> bytes) noexcept {
+    if (test_setting("HOTPATCH_STRICT_PAGES") != nullptr) {
+        for (const auto end : {address, address + bytes.size() - 1}) {
+            const auto info = query_memory(process, end);
+            if (!info || !is_writable(info->Protect)) {
+                return false;
+            }
+        }
+    }
     SIZE_T done = 0;
     return nt::calls().write_virtual_memory(process, pointer(address), bytes.data(), bytes.size(), &done) >= 0 &&
            done == bytes.size();

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "engine/mitigations.hpp"
 
-#include "engine/handle.hpp"
 #include "engine/nt.hpp"
+#include "handle.hpp"
 
 namespace hotpatch::engine {
 
@@ -31,10 +31,10 @@ bool is_debugged(HANDLE process) {
 bool is_suspended(HANDLE process) {
     bool any = false;
     HANDLE previous = nullptr;
-    UniqueHandle current;
+    unique_handle current;
     for (HANDLE next = nullptr; nt::calls().get_next_thread(process, previous, THREAD_QUERY_INFORMATION, 0, 0, &next) >= 0;
          next = nullptr) {
-        current = UniqueHandle(next);
+        current = unique_handle(next);
         previous = next;
         ULONG count = 0;
         if (nt::calls().query_thread(next, nt::thread_suspend_count, &count, sizeof count, nullptr) < 0 || count == 0) {
@@ -48,10 +48,11 @@ bool is_suspended(HANDLE process) {
 } // namespace
 
 bool is_protected(std::uint32_t pid) {
-    const UniqueHandle process(OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid));
-    PROCESS_PROTECTION_LEVEL_INFORMATION level{PROTECTION_LEVEL_NONE};
-    return process && GetProcessInformation(process.get(), ProcessProtectionLevelInfo, &level, sizeof level) &&
-           level.ProtectionLevel != PROTECTION_LEVEL_NONE;
+    const unique_handle process(OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid));
+    std::uint8_t protection = 0; // PS_PROTECTION; 0 is none
+    return process &&
+           nt::calls().query_process(process.get(), nt::process_protection, &protection, sizeof protection, nullptr) >= 0 &&
+           protection != 0;
 }
 
 Conditions read_conditions(HANDLE process, std::uint32_t pid) {

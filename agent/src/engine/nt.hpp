@@ -18,6 +18,7 @@ inline constexpr NTSTATUS status_info_length_mismatch = static_cast<NTSTATUS>(0x
 
 inline constexpr int process_debug_port = 7;     // ProcessDebugPort
 inline constexpr int process_wow64 = 26;         // ProcessWow64Information
+inline constexpr int process_protection = 61;    // ProcessProtectionInformation, since Windows 8.1
 inline constexpr int thread_basic = 0;           // ThreadBasicInformation
 inline constexpr int thread_start_address = 9;   // ThreadQuerySetWin32StartAddress
 inline constexpr int thread_suspend_count = 35;  // ThreadSuspendCount, since Windows 8.1

@@ -125,7 +125,7 @@ Result<Process> open_process(const ProcessId &id, Access access) {
     constexpr DWORD reading = PROCESS_QUERY_INFORMATION | PROCESS_VM_READ | SYNCHRONIZE;
     constexpr DWORD changing = reading | PROCESS_VM_OPERATION | PROCESS_VM_WRITE | PROCESS_SUSPEND_RESUME |
                                PROCESS_CREATE_THREAD | PROCESS_SET_INFORMATION;
-    Process process{id, UniqueHandle(OpenProcess(access == Access::read ? reading : changing, FALSE, id.pid)), {}};
+    Process process{id, unique_handle(OpenProcess(access == Access::read ? reading : changing, FALSE, id.pid)), {}};
     if (!process.handle) {
         const DWORD error = GetLastError();
         const Code code = error == ERROR_INVALID_PARAMETER ? Code::target_exited : Code::target_access_denied;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/handle.hpp"
+#include "handle.hpp"
 #include "result.hpp"
 
 namespace hotpatch::engine {
@@ -36,7 +36,7 @@ struct Module {
 // An open process: identity checked against the handle, so that everything done with the handle concerns this very process.
 struct Process {
     ProcessId id;
-    UniqueHandle handle;
+    unique_handle handle;
     std::wstring image;
 
     [[nodiscard]] bool exited() const noexcept;

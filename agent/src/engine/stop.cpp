@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string_view>
 
 #include "engine/faults.hpp"
 #include "engine/nt.hpp"
@@ -73,7 +74,7 @@ Status Stop::describe_pages(const std::vector<Change> &changes) {
     return Unit{};
 }
 
-Stop::Thread Stop::describe(UniqueHandle handle) const noexcept {
+Stop::Thread Stop::describe(unique_handle handle) const noexcept {
     Thread thread{std::move(handle), {}, false, false};
     nt::ThreadBasicInformation info{};
     if (nt::calls().query_thread(thread.handle.get(), nt::thread_basic, &info, sizeof info, nullptr) >= 0 && info.teb != 0) {
@@ -91,7 +92,7 @@ Status Stop::list_threads() {
     for (HANDLE next = nullptr; nt::calls().get_next_thread(process_, previous, thread_access, 0, 0, &next) >= 0;
          next = nullptr) {
         previous = next;
-        UniqueHandle handle(next);
+        unique_handle handle(next);
         if (WaitForSingleObject(next, 0) != WAIT_OBJECT_0) {
             threads_.push_back(describe(std::move(handle)));
         } else {
@@ -198,10 +199,10 @@ bool Stop::is_known(std::uint32_t id) const noexcept {
 bool Stop::add_newcomers() noexcept {
     const std::size_t known = threads_.size();
     HANDLE previous = nullptr;
-    UniqueHandle current;
+    unique_handle current;
     for (HANDLE next = nullptr; nt::calls().get_next_thread(process_, previous, thread_access, 0, 0, &next) >= 0;
          next = nullptr) {
-        UniqueHandle handle(next);
+        unique_handle handle(next);
         const auto id = GetThreadId(next);
         const bool fresh = id != 0 && !is_known(id) && WaitForSingleObject(next, 0) != WAIT_OBJECT_0;
         if (fresh && threads_.size() == threads_.capacity()) {

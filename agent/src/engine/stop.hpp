@@ -80,7 +80,7 @@ public:
 
 private:
     struct Thread {
-        UniqueHandle handle;
+        unique_handle handle;
         Range stack;            // from the deepest address it may reach to its base
         bool stopped = false;   // its context was read, so it does not run
         bool suspended = false; // by us, singly
@@ -90,7 +90,7 @@ private:
 
     Status list_threads();
     Status describe_pages(const std::vector<Change> &changes);
-    Thread describe(UniqueHandle handle) const noexcept;
+    Thread describe(unique_handle handle) const noexcept;
 
     bool suspend_all() noexcept;
     bool suspend_thread(std::size_t index) noexcept;

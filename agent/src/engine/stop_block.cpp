@@ -6,8 +6,8 @@
 #include <span>
 
 #include "engine/faults.hpp"
-#include "engine/handle.hpp"
 #include "engine/nt.hpp"
+#include "handle.hpp"
 
 namespace hotpatch::engine {
 
@@ -72,7 +72,7 @@ bool make_writable(HANDLE process, const StopBlock &block) noexcept {
 }
 
 void resume_thread(HANDLE process, const StoppedThread &before) noexcept {
-    const UniqueHandle thread(OpenThread(THREAD_SUSPEND_RESUME | THREAD_QUERY_INFORMATION, FALSE, before.id));
+    const unique_handle thread(OpenThread(THREAD_SUSPEND_RESUME | THREAD_QUERY_INFORMATION, FALSE, before.id));
     std::uint32_t count = 0;
     if (thread && GetProcessIdOfThread(thread.get()) == GetProcessId(process) && suspend_count(thread.get(), count) &&
         count > before.suspend_count) {
@@ -81,7 +81,7 @@ void resume_thread(HANDLE process, const StoppedThread &before) noexcept {
 }
 
 bool is_suspended(HANDLE process, const StoppedThread &before) noexcept {
-    const UniqueHandle thread(OpenThread(THREAD_QUERY_INFORMATION, FALSE, before.id));
+    const unique_handle thread(OpenThread(THREAD_QUERY_INFORMATION, FALSE, before.id));
     std::uint32_t count = 0;
     return thread && GetProcessIdOfThread(thread.get()) == GetProcessId(process) && suspend_count(thread.get(), count) &&
            count > before.suspend_count;

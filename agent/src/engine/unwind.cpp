@@ -87,7 +87,7 @@ Status call_in_target(const Process &process, const Bytes &code, const char *wha
     HANDLE raw = nullptr;
     const NTSTATUS status = nt::calls().create_thread(&raw, THREAD_ALL_ACCESS, nullptr, process.handle.get(), page->start(),
                                                       nullptr, nt::skip_thread_attach, 0, 0, 0, nullptr);
-    const UniqueHandle thread(raw);
+    const unique_handle thread(raw);
     if (status < 0) {
         return failed(Code::target_write_failed, static_cast<std::uint32_t>(status));
     }
