@@ -61,6 +61,12 @@ class Constants:
         inside = section_map.old.rva <= begin + distance and end + distance <= section_map.old.end
         return old if inside and self._same(begin, end, distance) else None
 
+    def old_pointer(self, at: int) -> int | None:
+        """Where the old module's pointer leads that stands where this one of the new build does, if it is the same pointer."""
+        section_map = next((m for m in self._maps.values() if m.new.rva <= at < m.new.end), None)
+        old_at = section_map.resolve(at) if section_map else None
+        return self._old.image.pointer(old_at) if old_at is not None and self._same_pointer(at, old_at) else None
+
     def _same(self, begin: int, end: int, distance: int) -> bool:
         old, new = self._old.image, self._new.image
         slots = new.relocations_in(begin, end)

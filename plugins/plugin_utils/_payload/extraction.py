@@ -247,14 +247,20 @@ class _Extractor:
             target = self._new.image.pointer(at)
             if target is None:
                 continue
-            where = f"constant {at:#x}"
-            destination = (
-                self._code_destination(target, False, where)
-                if self._new.containing(target) is not None
-                else self._data_destination(target, 0, where)
-            )
+            destination = self._pointer_destination(at, target)
             fields.append(Field(at - rva, FieldKind.ABSOLUTE, destination))
         return Piece(PieceKind.CONSTANT, rva, self._new.image.read(rva, size), alignment, fields)
+
+    def _pointer_destination(self, at: int, target: int) -> Destination:
+        where = f"the pointer at {at:#x} of the new build"
+        if self._new.containing(target) is not None:
+            return self._code_destination(target, False, where)
+        section = self._new.image.section_at(target)
+        if section is None or section.executable:  # an end of a section, or data that compilers put between functions
+            old = self._constants.old_pointer(at)
+            if old is not None:
+                return InModule(old)
+        return self._data_destination(target, 0, where)
 
     def _unwind_pieces(self) -> list[Piece]:
         pieces: dict[int, Piece] = {}

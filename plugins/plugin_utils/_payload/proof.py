@@ -25,8 +25,9 @@ from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import Ho
 
 from .extraction import Extraction
 from .format import PAGE, Fixup, FixupBase, FixupKind, Payload
-from .functions import Function
+from .functions import Function, chained_row_at
 from .matching import Matching
+from .pe import UNW_FLAG_EHANDLER, UNW_FLAG_UHANDLER
 from .region import Piece, PieceKind
 
 _GAP = 16 * PAGE
@@ -68,6 +69,9 @@ class _Proof:
                 self._prove_table(piece)
             elif piece.kind is PieceKind.CONSTANT:
                 self._prove_constant(piece)
+            elif piece.kind is PieceKind.THUNK:
+                self._prove_thunk(piece)
+        self._prove_unwind()
         return count
 
     def _apply_fixups(self) -> bytes:
@@ -97,6 +101,11 @@ class _Proof:
         code = self._memory[piece.offset : piece.offset + function.length]
         if len(piece.data) != function.length:
             raise self._fail(function.name, "its length changed")
+        masked = bytearray(code)
+        for reference in function.references:
+            masked[reference.offset : reference.offset + reference.size] = bytes(reference.size)
+        if masked != function.shape:
+            raise self._fail(function.name, "its bytes are not those of the new build")
         decoder = x86.Decoder(64, code, ip=self._region + piece.offset)
         original = x86.Decoder(64, self._new.image.read(function.rva, function.length), ip=function.rva)
         count = 0
@@ -205,6 +214,40 @@ class _Proof:
             ours[slot : slot + 8] = theirs[slot : slot + 8] = bytes(8)
         if ours != theirs:
             raise self._fail(f"constant {piece.rva:#x}", "its bytes differ from the new build's")
+
+    # -- unwind data -----------------------------------------------------------------------------------------------------------
+
+    def _prove_thunk(self, piece: Piece) -> None:
+        code = self._memory[piece.offset : piece.offset + len(piece.data)]
+        instruction = x86.Decoder(64, code, ip=self._region + piece.offset).decode()
+        if not instruction.is_jmp_near or not self._same_place(instruction.near_branch_target, piece.rva, 0):
+            raise self._fail(f"jump to {piece.rva:#x}", "it does not lead to the same function")
+
+    def _prove_unwind(self) -> None:
+        """Every row of the new build that covers a carried function has its counterpart, with the same unwind codes and handler."""
+        homes = {piece.rva: piece.offset for piece in self._pieces if piece.kind is PieceKind.FUNCTION}
+        expected = sorted(
+            (homes[function.rva] + row.begin - function.rva, homes[function.rva] + row.end - function.rva, row.unwind)
+            for function in self._extraction.carried
+            for row in self._new.image.runtime_functions
+            if function.rva <= row.begin < function.end
+        )
+        rows = [(row.begin, row.end) for row in self._payload.unwind]
+        if rows != [(begin, end) for begin, end, _ in expected]:
+            raise self._fail("unwind data", "its rows are not those of the new functions")
+        for row, (_, _, original) in zip(self._payload.unwind, expected, strict=True):
+            self._prove_unwind_info(row.info, original)
+
+    def _prove_unwind_info(self, info: int, original: int) -> None:
+        image = self._new.image
+        size = chained_row_at(image, original) - original
+        if self._memory[info : info + size] != image.read(original, size):
+            raise self._fail(f"unwind data {original:#x}", "its codes differ")
+        if image.read(original, 1)[0] >> 3 & (UNW_FLAG_EHANDLER | UNW_FLAG_UHANDLER):
+            handler = int.from_bytes(self._memory[info + size : info + size + 4], "little")
+            piece = self._piece_at(handler)
+            if piece is None or piece.kind is not PieceKind.THUNK or (piece.offset, piece.rva) != (handler, image.u32(original + size)):
+                raise self._fail(f"unwind data {original:#x}", "its handler is another one")
 
 
 def _is_branch(instruction: x86.Instruction) -> bool:

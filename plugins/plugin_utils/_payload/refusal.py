@@ -211,8 +211,8 @@ class NoChange:
     overridable: t.ClassVar[bool] = False
 
     def find(self, matching: Matching) -> Iterable[Finding]:
-        """No function differs."""
-        if not matching.changed:
+        """No function differs and none is new."""
+        if not matching.changed and not matching.added:
             yield Finding(self.code, f"All {len(matching.pairs)} functions are the same in both builds.")
 
 

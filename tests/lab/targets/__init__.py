@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .variants import VARIANTS, Variant
+from .variants import PROGRAM_VARIANTS, VARIANTS, Variant
 
-__all__ = ["EXPLOITS", "VARIANTS", "Exploit", "TargetFiles", "build"]
+__all__ = ["EXPLOITS", "PROGRAM_VARIANTS", "VARIANTS", "Exploit", "TargetFiles", "build", "build_program"]
 
 _SOURCE = Path(__file__).parent / "src"
 _CACHE = Path(__file__).parents[3] / ".build" / "lab" / "targets"
@@ -85,7 +85,7 @@ def build(version: str, *, padded: bool = True) -> TargetFiles:
                 _compile_dll(work, version, variant, padded)
                 (work / "done").mkdir()
                 shutil.copy(work / "orders.dll", work / "done")
-                shutil.copy(_program(), work / "done")
+                shutil.copy(build_program("x1"), work / "done")
                 (work / "done").rename(folder)
     return files
 
@@ -140,20 +140,45 @@ def _compile_dll(work: Path, version: str, variant: Variant, padded: bool) -> No
     _run([_CC, "-o", "orders.dll", *objects, *link], work, epoch)
 
 
-def _program() -> Path:
-    """The path of orders.exe, which is the same for every variant of the DLL and never patched itself."""
-    digest = hashlib.sha256(repr((_compiler_version(), _options(False))).encode())
+def build_program(version: str) -> Path:
+    """The path of ``orders.exe`` in one of :data:`PROGRAM_VARIANTS`; it is the same whatever DLL lies beside it."""
+    variant = PROGRAM_VARIANTS[version]
+    digest = hashlib.sha256(repr((version, variant.edits, variant.flags, _compiler_version(), _options(False))).encode())
     for path in sorted([*(_SOURCE / "exe").iterdir(), _SOURCE / "dll" / "orders.h", Path(__file__)]):
         digest.update(path.read_bytes())
-    program = _CACHE / f"exe-{digest.hexdigest()[:16]}" / "orders.exe"
+    program = _CACHE / f"exe-{version}-{digest.hexdigest()[:16]}" / "orders.exe"
     if not program.exists():
+        _CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
             work = Path(scratch)
             _compile_dll(work, "v1", VARIANTS["v1"], False)
             shutil.copytree(_SOURCE / "exe", work / "exe")
+            for edit in variant.edits:
+                path = work / "exe" / edit.path
+                path.write_text(edit.apply(path.read_text()))
             sources = [f"exe/{path.name}" for path in sorted((work / "exe").glob("*.cpp"))]
-            options = ["-std=c++20", "-O2", *_options(False), "-I.", "-static", "-s"]
+            options = ["-std=c++20", *variant.flags, *_options(False), "-I.", "-static", "-s"]
             _run([_CXX, *options, *sources, "-o", "orders.exe", "liborders.a", "-lws2_32"], work, _EPOCH)
             program.parent.mkdir(exist_ok=True)
             (work / "orders.exe").rename(program)
     return program
+
+
+def build_library(name: str, source: Path, flags: tuple[str, ...] = ("-O2",)) -> Path:
+    """Builds (once) a DLL from one source file, for tests that need code the order service does not have.
+
+    :param name: of the DLL, which the module also calls itself.
+    :raises RuntimeError: the compiler failed; its messages are in the text.
+    """
+    digest = hashlib.sha256(repr((name, flags, _compiler_version())).encode() + Path(__file__).read_bytes() + source.read_bytes())
+    folder = _CACHE / f"{source.stem}-{digest.hexdigest()[:16]}"
+    if not (folder / name).exists():
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        with _locked(_CACHE / "lock"), tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+            work = Path(scratch)
+            link = ["-shared", "-static", "-s", "-Wl,--image-base=0x190000000"]
+            compiler = [_CC, "-std=c17"] if source.suffix == ".c" else [_CXX, "-std=c++20"]
+            _run([*compiler, *_WARNINGS, *flags, str(source.resolve()), "-o", name, *link], work, _EPOCH)
+            folder.mkdir(exist_ok=True)
+            (work / name).rename(folder / name)
+    return folder / name
