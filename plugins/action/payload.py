@@ -36,7 +36,7 @@ class ActionModule(DocumentedAction):
     rules = Rules(
         mutually_exclusive=[_KEY_OPTIONS, ("old", "src"), ("new", "src")],
         required_if=[
-            ("state", "built", ("old", "new", "dest", "id", "title", "expires")),
+            ("state", "built", ("old", "new", "dest", "id", "expires")),
             ("state", "signed", ("src", "dest")),
             ("state", "signed", _KEY_OPTIONS, True),
             ("state", "verified", ("src", "trusted_keys")),

@@ -75,7 +75,7 @@ options:
     type: int
     default: 1
   title:
-    description: One line for people, at most 200 characters.
+    description: One line for people, at most 200 characters. Without it, the O(id).
     type: str
   cves:
     description: What the payload fixes.

@@ -34,7 +34,7 @@ def meta_of(arguments: Mapping[str, t.Any], old_name: str, created: int) -> Payl
     return PayloadMeta(
         id=arguments["id"],
         sequence=arguments["sequence"],
-        title=arguments["title"],
+        title=arguments["title"] or arguments["id"],
         created=created,
         expires=_end_of_day(arguments["expires"]),
         target_name=arguments["target_name"] or old_name,

@@ -127,17 +127,26 @@ def _compile_dll(work: Path, version: str, variant: Variant, padded: bool) -> No
     for edit in variant.edits:
         path = work / "dll" / edit.path
         path.write_text(edit.apply(path.read_text()))
-    epoch = _EPOCH + 86400 * list(VARIANTS).index(version)
-    objects = []
-    for source in sorted((work / "dll").glob("*.c")):
-        name = f"{source.stem}.o"
-        _run([_CC, "-std=c17", "-DORDERS_BUILD", *variant.flags, *_options(padded), "-c", f"dll/{source.name}", "-o", name], work, epoch)
-        # GCC lists the padded entries in a section of its own, which nothing on Windows reads.
-        _run([_OBJCOPY, "--remove-section=__patchable_function_entries", name], work, epoch)
-        objects.append(name)
+    objects = [str(_object(work, source, (*variant.flags, *_options(padded)))) for source in sorted((work / "dll").glob("*.c"))]
     # Without a fixed base, ld derives one from the output's name.
     link = ["-shared", "-static", "-s", "-Wl,--image-base=0x180000000", "-Wl,--out-implib,liborders.a"]
-    _run([_CC, "-o", "orders.dll", *objects, *link], work, epoch)
+    _run([_CC, "-o", "orders.dll", *objects, *link], work, _EPOCH + 86400 * list(VARIANTS).index(version))
+
+
+def _object(work: Path, source: Path, flags: tuple[str, ...]) -> Path:
+    """Compiles (once) one file of the DLL; variants differ in one or two, so they share most objects."""
+    digest = hashlib.sha256(repr((source.name, flags, _compiler_version())).encode())
+    for path in [source, *sorted(source.parent.glob("*.h"))]:
+        digest.update(path.read_bytes())
+    cached = _CACHE / "objects" / f"{source.stem}-{digest.hexdigest()[:16]}.o"
+    if not cached.exists():
+        name = f"{source.stem}.o"
+        _run([_CC, "-std=c17", "-DORDERS_BUILD", *flags, "-c", f"dll/{source.name}", "-o", name], work, _EPOCH)
+        # GCC lists the padded entries in a section of its own, which nothing on Windows reads.
+        _run([_OBJCOPY, "--remove-section=__patchable_function_entries", name], work, _EPOCH)
+        cached.parent.mkdir(exist_ok=True)
+        (work / name).rename(cached)
+    return cached
 
 
 def build_program(version: str) -> Path:
