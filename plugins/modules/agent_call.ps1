@@ -41,6 +41,15 @@ $start.RedirectStandardInput = $true
 $start.RedirectStandardOutput = $true
 $start.RedirectStandardError = $true
 
+# .NET Framework writes the byte order mark of the console's encoding to the new process before anything else; ASCII has none.
+try {
+    [System.Console]::InputEncoding = New-Object -TypeName System.Text.ASCIIEncoding
+}
+catch {
+    # Without a console, as over PSRP, there is no encoding to set and no mark to fear.
+    $null = $_
+}
+
 try {
     $process = [System.Diagnostics.Process]::Start($start)
 }
