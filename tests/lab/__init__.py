@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hotpatch.windows contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Windows hosts on Linux for tests and for the demo: see docs/lab.md."""
+"""Windows hosts on Linux for tests and for the demo; README.md says how."""
 
 from __future__ import annotations
 

@@ -80,6 +80,7 @@ static BOOL get_console(UINT code_page) {
     if (!CreateProcessW(NULL, line, NULL, NULL, FALSE, CREATE_NO_WINDOW, NULL, NULL, &startup, &holder))
         return FALSE;
     BOOL joined = FALSE;
+    FreeConsole();
     for (unsigned waited = 0; !joined && waited < CONSOLE_WAIT_MS; waited += CONSOLE_POLL_MS) {
         joined = AttachConsole(holder.dwProcessId);
         if (!joined)
