@@ -160,6 +160,11 @@ def parse(data: bytes, where: str = "") -> Image:
     header = binary.optional_header
     if header.sizeof_image > _MAX_IMAGE:
         raise HotpatchError("build_not_pe", f"The module claims to be {header.sizeof_image} bytes in memory.", where)
+    sections = list(binary.sections)
+    if len(sections) != binary.header.numberof_sections or any(
+        row.pointerto_raw_data + row.sizeof_raw_data > len(data) for row in sections
+    ):
+        raise HotpatchError("build_not_pe", "The file ends before its sections do.", where)
     mapped = _map(data, binary)
     exports, forwards = _exports(binary)
     return Image(

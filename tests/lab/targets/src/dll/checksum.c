@@ -22,7 +22,7 @@ uint32_t orders_checksum(const void *data, size_t length) {
 
 // Ticket numbers have at least five digits. The loop begins in the function's first bytes: optimised for size, it is not moved to
 // a boundary.
-__attribute__((optimize("Os"))) uint32_t orders_ticket(uint32_t number) {
+__attribute__((optimize("Os"), aligned(16))) uint32_t orders_ticket(uint32_t number) {
     do {
         number = (number * 2654435761u) ^ (number >> 15);
     } while (number < 10000);
