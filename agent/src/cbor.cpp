@@ -12,15 +12,6 @@ namespace hotpatch::cbor {
 
 namespace {
 
-constexpr std::size_t deepest_level = 16;
-
-// One open array or map while stepping over an item.
-struct Level {
-    std::uint64_t left = 0; // items still to come; of a map, keys and values each count
-    bool is_map = false;
-    View previous_key;
-};
-
 // The number of argument bytes behind the initial byte, and the smallest argument that needs that many.
 struct Width {
     std::size_t bytes = 0;
@@ -152,6 +143,18 @@ std::size_t Reader::map() {
     return ok() && count ? static_cast<std::size_t>(*count) : 0;
 }
 
+void Reader::array_of(std::size_t count) {
+    if (array() != count) {
+        fail(Failure::malformed);
+    }
+}
+
+void Reader::map_of(std::size_t count) {
+    if (map() != count) {
+        fail(Failure::malformed);
+    }
+}
+
 void Reader::tag(std::uint64_t number) {
     const auto found = expect(Major::tag);
     if (found && *found != number) {
@@ -171,60 +174,66 @@ void Reader::end() {
     }
 }
 
+bool Reader::check_key_order(Levels &levels, std::size_t depth, View item) {
+    Level &level = levels.at(depth - 1);
+    const View key = item.first(item.size() - rest_.size());
+    // The first key's predecessor is empty, and empty bytes come before all others.
+    if (!std::lexicographical_compare(level.previous_key.begin(), level.previous_key.end(), key.begin(), key.end())) {
+        fail(Failure::malformed);
+        return false;
+    }
+    level.previous_key = key;
+    return true;
+}
+
+// One item without what an array or map contains; gives how many items that is.
+std::optional<Reader::Level> Reader::step(bool is_key) {
+    const auto found = head();
+    if (!found) {
+        return std::nullopt;
+    }
+    const bool is_text = found->major == Major::text_string;
+    const bool is_map = found->major == Major::map;
+    if (found->major == Major::tag || found->major == Major::simple || (is_key && !is_text)) {
+        fail(Failure::malformed);
+    } else if (is_text || found->major == Major::byte_string) {
+        string_body(found->argument, is_text);
+    } else if ((is_map || found->major == Major::array) && found->argument > rest_.size() / (is_map ? 2 : 1)) {
+        fail(Failure::truncated); // every item has at least one byte
+    }
+    if (!ok()) {
+        return std::nullopt;
+    }
+    const bool is_container = is_map || found->major == Major::array;
+    return Level{is_container ? found->argument * (is_map ? 2 : 1) : 0, is_map, {}};
+}
+
 View Reader::skip() {
-    std::array<Level, deepest_level> levels;
+    Levels levels;
     std::size_t depth = 0;
     const View start = rest_;
-    const auto consumed = [&] { return start.first(start.size() - rest_.size()); };
-    for (;;) {
+    do {
         const bool is_key = depth > 0 && levels.at(depth - 1).is_map && levels.at(depth - 1).left % 2 == 0;
         const View item = rest_;
-        const auto found = head();
-        if (!found) {
+        const auto inside = step(is_key);
+        if (!inside || (is_key && !check_key_order(levels, depth, item))) {
             return {};
-        }
-        const bool is_text = found->major == Major::text_string;
-        if (is_text || found->major == Major::byte_string) {
-            string_body(found->argument, is_text);
-        }
-        if (found->major == Major::tag || found->major == Major::simple || (is_key && !is_text)) {
-            fail(Failure::malformed);
-        }
-        if (!ok()) {
-            return {};
-        }
-        if (is_key) {
-            Level &level = levels.at(depth - 1);
-            const View key = item.first(item.size() - rest_.size());
-            // The first key's predecessor is empty, and empty bytes come before all others.
-            if (!std::lexicographical_compare(level.previous_key.begin(), level.previous_key.end(), key.begin(), key.end())) {
-                fail(Failure::malformed);
-                return {};
-            }
-            level.previous_key = key;
         }
         if (depth > 0) {
             --levels.at(depth - 1).left;
         }
-        if (found->major == Major::array || found->major == Major::map) {
-            const bool is_map = found->major == Major::map;
-            if (found->argument > rest_.size() / (is_map ? 2 : 1)) {
-                fail(Failure::truncated);
-                return {};
-            }
-            if (depth == levels.size()) {
-                fail(Failure::malformed);
-                return {};
-            }
-            levels.at(depth++) = Level{found->argument * (is_map ? 2 : 1), is_map, {}};
+        if (inside->left > 0 && depth == levels.size()) {
+            fail(Failure::malformed);
+            return {};
+        }
+        if (inside->left > 0) {
+            levels.at(depth++) = *inside;
         }
         while (depth > 0 && levels.at(depth - 1).left == 0) {
             --depth;
         }
-        if (depth == 0) {
-            return consumed();
-        }
-    }
+    } while (depth > 0);
+    return start.first(start.size() - rest_.size());
 }
 
 } // namespace hotpatch::cbor

@@ -6,6 +6,7 @@
 // those that are asked for. It copies nothing and allocates nothing: every result is a view of the input.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -35,6 +36,8 @@ public:
     std::string_view text(); // well-formed UTF-8
     std::size_t array();     // how many items follow; never more than bytes are left
     std::size_t map();       // how many pairs follow; never more than pairs of bytes are left
+    void array_of(std::size_t count);
+    void map_of(std::size_t count);
     void tag(std::uint64_t number);
     // A text string that is exactly this one: the next key of a map whose keys are known.
     void key(std::string_view name);
@@ -53,7 +56,16 @@ private:
         Major major{};
         std::uint64_t argument = 0;
     };
+    // One open array or map while stepping over an item.
+    struct Level {
+        std::uint64_t left = 0; // items still to come; of a map, keys and values each count
+        bool is_map = false;
+        View previous_key;
+    };
+    using Levels = std::array<Level, 16>;
     std::optional<Head> head();
+    std::optional<Level> step(bool is_key);
+    bool check_key_order(Levels &levels, std::size_t depth, View item);
     std::optional<std::uint64_t> expect(Major major);
     View take(std::uint64_t size);
     View string_body(std::uint64_t size, bool is_text);

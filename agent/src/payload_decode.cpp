@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::uint64_t supported_format = 1;
 constexpr std::uint64_t machine_amd64 = 0x8664;
-constexpr std::uint64_t address_limit = std::uint64_t{1} << 31U; // RVAs and offsets are below
+constexpr std::uint64_t largest_address = (std::uint64_t{1} << 31U) - 1; // of RVAs and offsets
+constexpr std::uint64_t any_number = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint32_t page = 4096;
 constexpr std::uint32_t largest_region = std::uint32_t{8} << 20U;
 constexpr std::uint32_t entry_alignment = 16;
@@ -39,9 +40,11 @@ private:
     // -- one value
     // ----------------------------------------------------------------------------------------------------------------
     void require(bool condition, std::string_view what);
-    std::uint64_t number(std::string_view key, std::uint64_t limit);
-    std::uint32_t offset(std::string_view key) { return static_cast<std::uint32_t>(number(key, address_limit)); }
-    std::uint32_t word(std::string_view key) { return static_cast<std::uint32_t>(number(key, std::uint64_t{1} << 32U)); }
+    std::uint64_t number(std::string_view key, std::uint64_t largest);
+    std::uint32_t offset(std::string_view key) { return static_cast<std::uint32_t>(number(key, largest_address)); }
+    std::uint32_t word(std::string_view key) {
+        return static_cast<std::uint32_t>(number(key, std::numeric_limits<std::uint32_t>::max()));
+    }
     std::string text(std::string_view key, std::size_t longest);
     std::string line(std::size_t longest);
     Bytes bytes(std::string_view key);
@@ -86,7 +89,7 @@ std::size_t characters(std::string_view utf8) {
 }
 
 bool is_file_name(std::string_view name) {
-    return !name.empty() && name.size() <= 255 && name.find_first_of("\\/:*?\"<>|") == std::string_view::npos;
+    return !name.empty() && characters(name) <= 255 && name.find_first_of("\\/:*?\"<>|") == std::string_view::npos;
 }
 
 bool is_padding(const Bytes &padding) {
@@ -104,10 +107,10 @@ void Decoder::require(bool condition, std::string_view what) {
     }
 }
 
-std::uint64_t Decoder::number(std::string_view key, std::uint64_t limit) {
+std::uint64_t Decoder::number(std::string_view key, std::uint64_t largest) {
     reader_.key(key);
     const std::uint64_t value = reader_.unsigned_integer();
-    require(value < limit, std::string(key) + " is out of range");
+    require(value <= largest, std::string(key) + " is out of range");
     return reader_.ok() ? value : 0;
 }
 
@@ -130,7 +133,8 @@ Bytes Decoder::bytes(std::string_view key) {
 }
 
 void Decoder::pairs(std::size_t count) {
-    require(reader_.map() == count, "a map has not the documented keys");
+    const std::size_t found = reader_.map();
+    require(found == count, "a map has not the documented keys");
 }
 
 std::size_t Decoder::items(std::string_view key) {
@@ -153,7 +157,7 @@ void Decoder::target() {
     Target &target = payload_.target;
     target.name = text("name", longest_name);
     require(is_file_name(target.name), "target.name is not a file name");
-    target.size = number("size", std::numeric_limits<std::uint64_t>::max());
+    target.size = number("size", any_number);
     const Bytes hash = bytes("sha256");
     require(hash.size() == target.sha256.size(), "target.sha256 is not 32 bytes long");
     if (reader_.ok()) {
@@ -307,7 +311,6 @@ void Decoder::check_functions() {
 Result<Payload> Decoder::decode() {
     static constexpr std::array<std::pair<std::string_view, Quiescence>, 2> levels{
         {{"entry", Quiescence::entry}, {"functions", Quiescence::functions}}};
-    constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
     pairs(15);
     payload_.id = text("id", longest_id);
     require(is_id(payload_.id), "id is not of the documented form");
@@ -318,20 +321,20 @@ Result<Payload> Decoder::decode() {
     for (std::size_t left = items("fixups"); left > 0 && reader_.ok(); --left) {
         fixup();
     }
-    number("format", any); // checked before
+    number("format", any_number); // checked before
     region();
     target();
     for (std::size_t left = items("unwind"); left > 0 && reader_.ok(); --left) {
         unwind();
     }
-    payload_.created = number("created", any);
-    payload_.expires = number("expires", any);
-    require(number("machine", address_limit) == machine_amd64, "machine is not 0x8664");
+    payload_.created = number("created", any_number);
+    payload_.expires = number("expires", any_number);
+    require(number("machine", largest_address) == machine_amd64, "machine is not 0x8664");
     for (std::size_t left = items("replaces"); left > 0 && reader_.ok(); --left) {
         payload_.replaces.push_back(line(longest_id));
         require(is_id(payload_.replaces.back()), "replaces holds what is not an id");
     }
-    payload_.sequence = number("sequence", any);
+    payload_.sequence = number("sequence", any_number);
     for (std::size_t left = items("functions"); left > 0 && reader_.ok(); --left) {
         function();
     }

@@ -36,14 +36,14 @@ Error failure_of(const cbor::Reader &reader, std::string_view what) {
 // The protected header has one possible spelling: {1: -7, 3: content_type, 4: kid}.
 Result<Sha256> key_id_of(cbor::View header) {
     cbor::Reader reader(header);
-    const bool three_entries = reader.map() == 3;
+    reader.map_of(3);
     const bool algorithm = reader.integer() == 1 && reader.integer() == -7;
     const bool type = reader.integer() == 3 && reader.text() == content_type;
     const bool key = reader.integer() == 4;
     const cbor::View kid = reader.byte_string();
     reader.end();
     Sha256 id{};
-    if (!reader.ok() || !three_entries || !algorithm || !type || !key || kid.size() != id.size()) {
+    if (!reader.ok() || !algorithm || !type || !key || kid.size() != id.size()) {
         return malformed("The protected header is not of the documented form");
     }
     std::copy(kid.begin(), kid.end(), id.begin());
@@ -139,18 +139,15 @@ Result<SignedMessage> parse_signed_message(std::span<const std::uint8_t> file) {
     }
     cbor::Reader reader(file);
     reader.tag(cose_sign1_tag);
-    const std::size_t items = reader.array();
+    reader.array_of(sign1_items);
     SignedMessage message;
     message.protected_header = reader.byte_string();
-    const std::size_t unprotected = reader.map();
+    reader.map_of(0); // the unprotected header
     message.content = reader.byte_string();
     message.signature = reader.byte_string();
     reader.end();
     if (!reader.ok()) {
         return failure_of(reader, "signed message");
-    }
-    if (items != sign1_items || unprotected != 0) {
-        return malformed("The signed message is not of the documented form");
     }
     const auto key = key_id_of(message.protected_header);
     if (!key) {
