@@ -199,12 +199,14 @@ def parse(data: bytes) -> SignedMessage:
     reader = cbor.Reader(data)
     reader.tag(_TAG_SIGN1)
     items = reader.array()
+    if items != 4:
+        raise HotpatchError("payload_malformed", f"The signed message has {items} parts instead of 4.")
     protected = reader.byte_string()
     unprotected = reader.map()
     content, signature = reader.byte_string(), reader.byte_string()
     reader.end()
-    if items != 4 or unprotected != 0:
-        raise HotpatchError("payload_malformed", "The signed message is not of the documented form.")
+    if unprotected != 0:
+        raise HotpatchError("payload_malformed", "The signed message has an unprotected header.")
     key_id = protected[-_KID_SIZE:]
     if protected != cbor.encode({1: -7, 3: _CONTENT_TYPE, 4: key_id}):
         raise HotpatchError("payload_malformed", "The protected header is not of the documented form.")

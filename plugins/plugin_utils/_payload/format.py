@@ -34,7 +34,7 @@ _MAX_NAME: t.Final = 1024
 _MAX_TITLE: t.Final = 200
 _ID: t.Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CONTROL: t.Final = re.compile(r"[\x00-\x1f\x7f]")
-_FILE_NAME: t.Final = re.compile(r'[^\\/:*?"<>|]{1,255}')
+_FILE_NAME: t.Final = re.compile(r'[^\x00-\x1f\x7f\\/:*?"<>|]{1,255}')
 _E = t.TypeVar("_E", bound=enum.Enum)
 _T = t.TypeVar("_T")
 PADDINGS: t.Final = (b"\x90" * 5, b"\xcc" * 5, b"\x0f\x1f\x44\x00\x00")

@@ -139,7 +139,10 @@ def test_a_key_can_have_a_passphrase() -> None:
 
 
 def test_only_p256_keys_can_sign() -> None:
-    others = [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)]
+    others: list[ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = [
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+    ]
     for other in others:
         pem = other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         with pytest.raises(HotpatchError) as error:

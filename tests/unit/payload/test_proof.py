@@ -34,13 +34,12 @@ def test_the_real_payload_is_proven(version: str) -> None:
 def test_no_fixup_can_lead_elsewhere_unnoticed(version: str) -> None:
     matching, extraction, payload = parts(version)
     for index, fixup in enumerate(payload.fixups):
-        value = fixup.value + 16 if fixup.value + 16 < payload.target.image_size else fixup.value - 16
-        for change in ({"addend": fixup.addend + 1}, {"value": value}):
-            if fixup.base is FixupBase.REGION and "value" in change:
-                change = {"value": fixup.value + 8}
-            wrong = (*payload.fixups[:index], dataclasses.replace(fixup, **change), *payload.fixups[index + 1 :])
+        step = 8 if fixup.base is FixupBase.REGION else 16
+        moved = fixup.value + step if fixup.value + step < payload.target.image_size else fixup.value - step
+        for wrong in (dataclasses.replace(fixup, addend=fixup.addend + 1), dataclasses.replace(fixup, value=moved)):
+            fixups = (*payload.fixups[:index], wrong, *payload.fixups[index + 1 :])
             with pytest.raises(HotpatchError) as failed:
-                prove(matching, extraction, dataclasses.replace(payload, fixups=wrong))
+                prove(matching, extraction, dataclasses.replace(payload, fixups=fixups))
             assert failed.value.code == "build_proof_failed"
 
 
