@@ -73,8 +73,11 @@ class ActionModule(AgentAction):
 
     def _remove(self, agent: AgentSession, arguments: Arguments) -> Result:
         request = {"keep_store": arguments["keep_store"], "revert": arguments["revert"]}
-        present, installed = agent.find_programs()
-        call = agent.call if present or installed else agent.call_own
-        answer = call("agent_uninstall", request, dry_run=self.check_mode)
+        if self.check_mode:
+            present, installed = agent.find_programs()
+            call = agent.call if present or installed else agent.call_own
+            answer = call("agent_uninstall", request, dry_run=True)
+        else:
+            answer = agent.call_sent("agent_uninstall", request)
         result: Result = {"changed": answer["changed"], "removed": answer["removed"]}
         return self.with_diff(result, {"present": answer["removed"]}, {"present": []})

@@ -121,6 +121,7 @@ class Controller:
         return {
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
             "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_HOST_KEY_CHECKING": "false",
+            "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "tests" / "integration" / "plugins" / "connection"),
+            "PYTHONPATH": str(ROOT / "tests"),
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         }

@@ -59,6 +59,7 @@ class AgentSession:
         """The agent that answered last."""
         self._program = ""
         self._own_program = ""
+        self._sent = ""
         self._own_sha256: str | None = None
 
     # -- requests -----------------------------------------------------------------------------------------------------------
@@ -79,6 +80,11 @@ class AgentSession:
         request = Request(operation, arguments, dry_run)
         self._know_agent(request, own=True)
         return self._answer(self._run(["call"], request.encode(), request, own=True), operation).unwrap()
+
+    def call_sent(self, operation: str, arguments: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """As :meth:`call_own`, by a copy sent for this task: a program cannot remove itself while it runs."""
+        self._own_program = self._send_program()
+        return self.call_own(operation, arguments)
 
     def find_programs(self) -> tuple[bool, str]:
         """Whether the controller's agent is in its place on the host, and the installed service's program (empty: none)."""
@@ -110,6 +116,8 @@ class AgentSession:
     def _run(
         self, arguments: list[str], stdin: bytes | Path, request: Request, *, own: bool = False, progress: Progress | None = None
     ) -> Completed:
+        if self._program and self._program == self._sent and not own:
+            self._permit_sent(request)
         known = self._own_program if own else self._program
         program = known or self._expected() or self._nowhere
         outcome = self.carrier.run(program, arguments, stdin, progress)
@@ -128,18 +136,24 @@ class AgentSession:
         installed = installed_program(missing)
         if installed and not own and installed != self._program:
             return installed
-        if not (own or self.settings.transient or request.changes_nothing):
+        if not own:
+            self._permit_sent(request)
+        return self._send_program()
+
+    def _permit_sent(self, request: Request) -> None:
+        """A host that is to have a resident agent is changed only by one: what a sent one applies, nobody watches afterwards."""
+        if not (self.settings.transient or request.changes_nothing):
             raise HotpatchError(
                 "agent_missing",
                 f"No agent is installed on the host, and '{request.operation}' changes the host.",
                 remedy="Run the role hotpatch.windows.agent, or set hotpatch_windows_agent_mode to 'transient' to send the agent "
                 "for each task and remove it again.",
             )
-        return self._send_program()
 
     def _send_program(self) -> str:
         self.own_sha256(required=True)
-        return self.carrier.upload(self.settings.agent_path, PROGRAM)
+        self._sent = self.carrier.upload(self.settings.agent_path, PROGRAM)
+        return self._sent
 
     def own_sha256(self, *, required: bool = False) -> str:
         """The hash of the controller's agent program; empty when there is none."""

@@ -98,13 +98,19 @@ def test_a_bad_key_is_refused_before_anything_is_installed(host: FakeHost, agent
     assert host.runs == []
 
 
-def test_removing_is_done_by_whatever_agent_is_installed(agent: Path) -> None:
-    host = FakeHost(answers(agent_uninstall={"changed": True, "removed": ["x"]}), {SERVICE_PROGRAM}, service_image=SERVICE_PROGRAM)
+def test_removing_is_done_by_a_copy_that_is_not_in_the_folder_to_be_removed(host: FakeHost, agent: Path) -> None:
+    host.handlers = answers(agent_uninstall={"changed": True, "removed": ["x"]})
     result = run_action(ActionModule, host, {"state": "absent"}, agent=agent)
     assert result["changed"] is True
-    assert host.calls[-1].program == SERVICE_PROGRAM
+    assert host.uploaded == [str(agent)]
+    assert host.calls[-1].program not in (own_program(agent), SERVICE_PROGRAM)
     assert host.calls[-1].arguments == {"keep_store": False, "revert": True}
-    assert host.uploaded == []
+
+
+def test_a_dry_run_of_removing_asks_whatever_agent_is_installed(agent: Path) -> None:
+    host = FakeHost(answers(agent_uninstall={"changed": True, "removed": ["x"]}), {SERVICE_PROGRAM}, service_image=SERVICE_PROGRAM)
+    assert run_action(ActionModule, host, {"state": "absent"}, agent=agent, check=True)["changed"] is True
+    assert (host.calls[-1].program, host.calls[-1].dry_run, host.uploaded) == (SERVICE_PROGRAM, True, [])
 
 
 def test_the_place_is_the_hash_of_the_program(agent: Path) -> None:

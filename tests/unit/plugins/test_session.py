@@ -52,6 +52,16 @@ def test_changing_a_host_without_agent_is_refused_and_nothing_is_sent(agent: Pat
     assert host.calls == []
 
 
+def test_a_program_sent_for_reading_is_not_used_for_changing(agent: Path) -> None:
+    host = FakeHost(answers(host_info={}, apply={"changed": True}), mode="transient")
+    session = AgentSession(host, Settings(agent, **LAB))
+    session.call("host_info")
+    with pytest.raises(HotpatchError) as caught:
+        session.call("apply", {})
+    assert caught.value.code == "agent_missing"
+    assert host.changes() == []
+
+
 @pytest.mark.parametrize(("transient", "dry_run"), [(True, False), (False, True)])
 def test_transient_mode_and_dry_runs_need_no_installed_agent(agent: Path, transient: bool, dry_run: bool) -> None:
     host = FakeHost(answers(apply={"changed": True}))
