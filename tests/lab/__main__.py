@@ -43,7 +43,8 @@ def _up(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _down(lab: Lab, arguments: argparse.Namespace) -> int:
-    roots = [path.parent for path in CACHE.glob(f"*/{rpc.GUARDIAN_SOCKET}")] if arguments.all else [lab.root]
+    everywhere = [path.parent for depth in ("*", "*/*") for path in CACHE.glob(f"{depth}/{rpc.GUARDIAN_SOCKET}")]
+    roots = everywhere if arguments.all else [lab.root]
     for root in roots:
         Lab(root).stop()
         (root / "inventory.yml").unlink(missing_ok=True)

@@ -82,6 +82,11 @@ class Lab:
             wait_until(lambda: not self.is_running, 60)
         self._sweep()
 
+    def remove(self) -> None:
+        """Ends the lab, if it runs, and removes its folder with everything in it."""
+        self.stop()
+        remove_tree(self.root)
+
     @property
     def is_running(self) -> bool:
         """Whether a guardian answers in this folder."""

@@ -5,24 +5,52 @@
 from __future__ import annotations
 
 import itertools
+import os
 import typing as t
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from lab.host import Host
-from lab.lab import Lab
+from lab.lab import CACHE, Lab
 from lab.spec import HostSpec
+from lab.wine import living_processes
 
 MakeHost = Callable[..., Host]
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab_folder() -> Iterator[Path]:
+    """Where this session's labs are: beside the template, because hosts are hard links of its files and /tmp may be another disk.
+
+    What sessions left that were killed is removed first.
+    """
+    for old in CACHE.glob("pytest-*"):
+        if int(old.name.removeprefix("pytest-")) not in living_processes():
+            for root in old.iterdir():
+                Lab(root).remove()
+            old.rmdir()
+    folder = CACHE / f"pytest-{os.getpid()}"
+    folder.mkdir(parents=True)
+    yield folder
+    for root in folder.iterdir():
+        Lab(root).remove()
+    folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def lab(lab_folder: Path) -> Iterator[Lab]:
     """The session's lab. It ends with the session, however that ends."""
-    with Lab(tmp_path_factory.mktemp("lab")) as running:
+    with Lab(lab_folder / "session") as running:
         yield running
+
+
+@pytest.fixture
+def lab_root(lab_folder: Path) -> Path:
+    """A folder for a test that runs a lab of its own."""
+    return lab_folder / f"own{next(_numbers)}"
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ def lab_command(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProc
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "lab"
-    lab_command("down", "--root", str(tmp_path / "lab"))
+def root(lab_root: Path) -> Iterator[Path]:
+    yield lab_root
+    lab_command("down", "--root", str(lab_root))
 
 
 def test_hosts_outlive_the_command_that_starts_them_and_end_with_down(root: Path) -> None:

@@ -57,8 +57,8 @@ class Owner:
 
 
 @pytest.fixture
-def owner(tmp_path: Path) -> Iterator[Owner]:
-    made = Owner(tmp_path / "lab")
+def owner(lab_root: Path) -> Iterator[Owner]:
+    made = Owner(lab_root)
     assert len(processes_of_prefix(made.prefix)) > 3
     yield made
     made.process.kill()
@@ -83,8 +83,8 @@ def test_the_guardian_ends_the_windows_of_a_host_whose_own_process_is_killed(own
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_no_mount_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
-    owner = Owner(tmp_path / "lab", "quota")
+def test_no_mount_is_left_when_the_owner_is_killed(lab_root: Path) -> None:
+    owner = Owner(lab_root, "quota")
     store = owner.prefix / "drive_c" / "ProgramData" / "hotpatch.windows"
     assert is_limited(store)
     os.kill(owner.process.pid, signal.SIGKILL)

@@ -62,23 +62,16 @@ def test_a_host_may_replace_a_shared_file_by_another(host: Host, template_prefix
 
 
 @pytest.mark.slow
-def test_a_damaged_template_is_found_and_built_again(tmp_path: Path, template_prefix: Path) -> None:
-    damaged = tmp_path / template_prefix.parent.name
-    shutil.copytree(template_prefix.parent, damaged, symlinks=True, copy_function=_link_or_copy)
+def test_a_damaged_template_is_found_and_built_again(lab_root: Path, template_prefix: Path) -> None:
+    damaged = lab_root / template_prefix.parent.name
+    shutil.copytree(template_prefix.parent, damaged, symlinks=True, copy_function=os.link)
     victim = damaged / "prefix/drive_c/windows/system32/cabinet.dll"
     content = victim.read_bytes()
     victim.unlink()
     victim.write_bytes(b"damaged")
-    again = ensure_template(tmp_path, Wine.find())
+    again = ensure_template(lab_root, Wine.find())
     assert again.folder == damaged
     assert (again.prefix / "drive_c/windows/system32/cabinet.dll").read_bytes() == content
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def test_ten_hosts_run_side_by_side(make_host: MakeHost) -> None:
