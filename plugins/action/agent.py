@@ -78,6 +78,10 @@ class ActionModule(AgentAction):
             call = agent.call if present or installed else agent.call_own
             answer = call("agent_uninstall", request, dry_run=True)
         else:
-            answer = agent.call_sent("agent_uninstall", request)
+            agent.use_a_copy()
+            # Asked first: the removal itself begins with securing the folder, which would make one to remove.
+            answer = agent.call_own("agent_uninstall", request, dry_run=True)
+            if answer["changed"]:
+                answer = agent.call_own("agent_uninstall", request)
         result: Result = {"changed": answer["changed"], "removed": answer["removed"]}
         return self.with_diff(result, {"present": answer["removed"]}, {"present": []})

@@ -81,10 +81,9 @@ class AgentSession:
         self._know_agent(request, own=True)
         return self._answer(self._run(["call"], request.encode(), request, own=True), operation).unwrap()
 
-    def call_sent(self, operation: str, arguments: Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """As :meth:`call_own`, by a copy sent for this task: a program cannot remove itself while it runs."""
+    def use_a_copy(self) -> None:
+        """Let :meth:`call_own` use a copy sent for this task: a program cannot remove itself while it runs."""
         self._own_program = self._send_program()
-        return self.call_own(operation, arguments)
 
     def find_programs(self) -> tuple[bool, str]:
         """Whether the controller's agent is in its place on the host, and the installed service's program (empty: none)."""

@@ -74,10 +74,10 @@ class Connection(ConnectionBase):
         if "agent_call" in text:
             return 0, json.dumps(self._agent_call(_arguments(in_data or b""))).encode(), b""
         if "mkdtemp" in text:
-            folder = rf"C:\lab\tmp\ansible-{secrets.token_hex(4)}"
+            folder = rf"C:\lab\tmp\ansible-tmp-{secrets.token_hex(4)}"
             self._host.path(folder).mkdir(parents=True)
             return 0, folder.encode(), b""
-        removed = re.search(r"C:\\lab\\tmp\\ansible-[0-9a-f]{8}", text + _decoded(cmd))
+        removed = re.search(r"C:\\lab\\tmp\\ansible-tmp-[0-9a-f]{8}", text + _decoded(cmd))
         if removed:
             shutil.rmtree(self._host.path(removed[0]), ignore_errors=True)
             return 0, b"", b""
