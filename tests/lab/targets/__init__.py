@@ -174,9 +174,9 @@ def build_program(version: str) -> Path:
 
 
 def build_library(name: str, source: Path, flags: tuple[str, ...] = ("-O2",)) -> Path:
-    """Builds (once) a DLL from one source file, for tests that need code the order service does not have.
+    """Builds (once) a DLL or program from one source file, for tests that need code the order service does not have.
 
-    :param name: of the DLL, which the module also calls itself.
+    :param name: of the file; one that ends in ``.dll`` becomes a DLL, which also calls itself so.
     :raises RuntimeError: the compiler failed; its messages are in the text.
     """
     digest = hashlib.sha256(repr((name, flags, _compiler_version())).encode() + Path(__file__).read_bytes() + source.read_bytes())
@@ -185,7 +185,7 @@ def build_library(name: str, source: Path, flags: tuple[str, ...] = ("-O2",)) ->
         _CACHE.mkdir(parents=True, exist_ok=True)
         with _locked(_CACHE / "lock"), tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
             work = Path(scratch)
-            link = ["-shared", "-static", "-s", "-Wl,--image-base=0x190000000"]
+            link = ["-static", "-s", *(["-shared", "-Wl,--image-base=0x190000000"] if name.endswith(".dll") else [])]
             compiler = [_CC, "-std=c17"] if source.suffix == ".c" else [_CXX, "-std=c++20"]
             _run([*compiler, *_WARNINGS, *flags, str(source.resolve()), "-o", name, *link], work, _EPOCH)
             folder.mkdir(exist_ok=True)

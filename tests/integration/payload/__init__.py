@@ -1,0 +1,2 @@
+# SPDX-FileCopyrightText: hotpatch.windows contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
