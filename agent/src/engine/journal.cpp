@@ -100,6 +100,19 @@ unique_handle open_file(const std::wstring &path, DWORD disposition) {
                                      FILE_ATTRIBUTE_NORMAL | FILE_FLAG_WRITE_THROUGH, nullptr));
 }
 
+// An engine that was killed a moment ago may still be being cleaned up; one that works keeps the file far longer.
+constexpr DWORD open_wait_ms = 2000;
+constexpr DWORD open_pause_ms = 20;
+
+unique_handle open_or_wait(const std::wstring &path) {
+    auto file = open_file(path, OPEN_ALWAYS);
+    for (DWORD waited = 0; !file && GetLastError() == ERROR_SHARING_VIOLATION && waited < open_wait_ms; waited += open_pause_ms) {
+        Sleep(open_pause_ms);
+        file = open_file(path, OPEN_ALWAYS);
+    }
+    return file;
+}
+
 bool append(HANDLE file, std::span<const std::uint8_t> bytes) {
     DWORD done = 0;
     return WriteFile(file, bytes.data(), static_cast<DWORD>(bytes.size()), &done, nullptr) && done == bytes.size() &&
@@ -128,7 +141,7 @@ std::optional<Bytes> read_all(HANDLE file) {
 } // namespace
 
 Result<Journal> Journal::open(const std::wstring &path) {
-    auto file = open_file(path, OPEN_ALWAYS);
+    auto file = open_or_wait(path);
     if (!file) {
         if (GetLastError() == ERROR_SHARING_VIOLATION) {
             return Error{Code::agent_busy, "another engine works with the journal", to_utf8(path), ERROR_SHARING_VIOLATION};

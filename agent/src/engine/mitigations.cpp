@@ -3,7 +3,7 @@
 #include "engine/mitigations.hpp"
 
 #include "engine/nt.hpp"
-#include "handle.hpp"
+#include "engine/threads.hpp"
 
 namespace hotpatch::engine {
 
@@ -29,20 +29,14 @@ bool is_debugged(HANDLE process) {
 
 // Every thread has a suspend count: the process would neither take a new thread's work nor leave what it is in.
 bool is_suspended(HANDLE process) {
-    bool any = false;
-    HANDLE previous = nullptr;
-    unique_handle current;
-    for (HANDLE next = nullptr; nt::calls().get_next_thread(process, previous, THREAD_QUERY_INFORMATION, 0, 0, &next) >= 0;
-         next = nullptr) {
-        current = unique_handle(next);
-        previous = next;
+    bool all = true, any = false;
+    each_thread(process, THREAD_QUERY_INFORMATION, [&](HANDLE thread) {
         ULONG count = 0;
-        if (nt::calls().query_thread(next, nt::thread_suspend_count, &count, sizeof count, nullptr) < 0 || count == 0) {
-            return false;
-        }
+        all = nt::calls().query_thread(thread, nt::thread_suspend_count, &count, sizeof count, nullptr) >= 0 && count != 0;
         any = true;
-    }
-    return any;
+        return all;
+    });
+    return any && all;
 }
 
 } // namespace

@@ -8,16 +8,17 @@ namespace hotpatch::engine {
 
 namespace {
 
-// A thread *at* the first byte has executed nothing of the function yet and will meet the redirection.
+// A thread *at* the first byte has executed nothing of the function yet and will meet the redirection; unless the function loops
+// back to its first byte, which only `functions` cares about: its rule therefore begins with that byte.
 Range after_first_byte(std::uint64_t start, std::uint32_t length) {
     return {start + 1, start + length};
 }
 
 void add_old_code(StopRules &rules, const Patch &patch) {
     for (const auto &function : patch.functions) {
-        const auto body = after_first_byte(patch.base + function.rva, function.length);
-        rules.code.push_back(body);
-        rules.returns.push_back(body);
+        const auto start = patch.base + function.rva;
+        rules.code.push_back({start, start + function.length});
+        rules.returns.push_back(after_first_byte(start, function.length));
     }
 }
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <string_view>
 
 #include "engine/faults.hpp"
 #include "engine/nt.hpp"
+#include "engine/threads.hpp"
 
 namespace hotpatch::engine {
 
@@ -17,9 +19,9 @@ constexpr ACCESS_MASK thread_access = THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT
 constexpr std::size_t newcomer_room = 1024;      // threads that may appear between the listing and the stop
 constexpr int most_passes = 16;                  // a process that makes threads faster than they are stopped is left for later
 constexpr std::size_t scratch_words = 64 * 1024; // half a MiB of stack at once
-constexpr std::uint64_t deepest_stack = 64ULL << 20;   // more is not scanned within any budget
-constexpr std::size_t teb_stack_base = 0x08;           // NT_TIB.StackBase
-constexpr std::size_t teb_deallocation_stack = 0x1478; // TEB.DeallocationStack
+constexpr std::uint64_t deepest_stack = 64ULL << 20; // more is not scanned within any budget
+
+constexpr auto no_thread = static_cast<std::size_t>(-1); // a stack that no thread runs on
 
 bool in_any(const std::vector<Range> &ranges, std::uint64_t address) noexcept {
     return std::any_of(ranges.begin(), ranges.end(), [address](const Range &range) { return range.contains(address); });
@@ -75,16 +77,8 @@ Status Stop::describe_pages(const std::vector<Change> &changes) {
 }
 
 Stop::Thread Stop::describe(unique_handle handle) const noexcept {
-    Thread thread{std::move(handle), {}, false, false};
-    nt::ThreadBasicInformation info{};
-    if (nt::calls().query_thread(thread.handle.get(), nt::thread_basic, &info, sizeof info, nullptr) >= 0 && info.teb != 0) {
-        const auto base = read_value<std::uint64_t>(process_, info.teb + teb_stack_base);
-        const auto bottom = read_value<std::uint64_t>(process_, info.teb + teb_deallocation_stack);
-        if (base && bottom) {
-            thread.stack = {*bottom, *base};
-        }
-    }
-    return thread;
+    const auto stack = stack_of(process_, handle.get());
+    return {std::move(handle), stack, false, false};
 }
 
 Status Stop::list_threads() {
@@ -113,6 +107,14 @@ Status Stop::list_threads() {
     contexts_.resize(threads_.size() + newcomer_room);
     scratch_.resize(scratch_words);
     threads_.reserve(threads_.size() + newcomer_room);
+    const bool fibers = std::any_of(threads_.begin(), threads_.end(),
+                                    [this](const Thread &thread) { return is_fiber(process_, thread.handle.get()); });
+    if (reads_stacks() && fibers) {
+        std::vector<Range> stacks;
+        std::transform(threads_.begin(), threads_.end(), std::back_inserter(stacks),
+                       [](const Thread &thread) { return thread.stack; });
+        parked_ = parked_stacks(process_, stacks);
+    }
     return Unit{};
 }
 
@@ -153,6 +155,10 @@ StopReport Stop::run() noexcept {
     report.threads = static_cast<std::uint32_t>(threads_.size());
     block_->phase = StopPhase::idle;
     return report;
+}
+
+bool Stop::reads_stacks() const noexcept {
+    return !rules_.returns.empty() || !rules_.unused.empty();
 }
 
 bool Stop::in_time() const noexcept {
@@ -249,7 +255,6 @@ StopResult Stop::gather(StopReport &report) noexcept {
 }
 
 StopResult Stop::inspect(StopReport &report) noexcept {
-    const bool read_stacks = !rules_.returns.empty() || !rules_.unused.empty();
     report.unused = !rules_.unused.empty();
     for (std::size_t index = 0; index < threads_.size(); ++index) {
         if (!threads_[index].stopped) {
@@ -257,12 +262,17 @@ StopResult Stop::inspect(StopReport &report) noexcept {
         }
         const auto &context = contexts_[index];
         if (in_any(rules_.code, context.Rip)) {
-            record(report.obstacle, index, context.Rip);
+            record(report.obstacle, index, context.Rip, used_stack(index));
             return StopResult::busy;
         }
         inspect_registers(context, report);
-        if (read_stacks && !inspect_stack(index, report)) {
-            return report.obstacle.thread != 0 ? StopResult::busy : StopResult::over_budget;
+        if (reads_stacks() && !inspect_stack(index, used_stack(index), report)) {
+            return report.obstacle.found ? StopResult::busy : StopResult::over_budget;
+        }
+    }
+    for (const auto &stack : parked_) {
+        if (!inspect_stack(no_thread, stack, report)) {
+            return report.obstacle.found ? StopResult::busy : StopResult::over_budget;
         }
     }
     if (!in_time()) {
@@ -294,8 +304,7 @@ Range Stop::used_stack(std::size_t index) const noexcept {
 }
 
 // Every aligned word of the used part of the stack. False when a word is in the way or the stack cannot be read in time.
-bool Stop::inspect_stack(std::size_t index, StopReport &report) noexcept {
-    const auto used = used_stack(index);
+bool Stop::inspect_stack(std::size_t index, const Range &used, StopReport &report) noexcept {
     if (used.end - used.begin > deepest_stack) {
         return false;
     }
@@ -308,7 +317,7 @@ bool Stop::inspect_stack(std::size_t index, StopReport &report) noexcept {
         }
         for (const auto word : words) {
             if (in_any(rules_.returns, word)) {
-                record(report.obstacle, index, word);
+                record(report.obstacle, index, word, used);
                 return false;
             }
             report.unused = report.unused && !in_any(rules_.unused, word);
@@ -318,11 +327,11 @@ bool Stop::inspect_stack(std::size_t index, StopReport &report) noexcept {
     return true;
 }
 
-void Stop::record(Obstacle &obstacle, std::size_t index, std::uint64_t address) const noexcept {
-    obstacle.thread = block_->threads[index].id;
-    obstacle.instruction = contexts_[index].Rip;
+void Stop::record(Obstacle &obstacle, std::size_t index, std::uint64_t address, const Range &used) const noexcept {
+    obstacle.found = true;
+    obstacle.thread = index == no_thread ? 0 : block_->threads[index].id;
+    obstacle.instruction = index == no_thread ? address : contexts_[index].Rip;
     obstacle.address = address;
-    const auto used = used_stack(index);
     const auto words = std::min<std::uint64_t>(obstacle.stack.size(), (used.end - used.begin) / sizeof(std::uint64_t));
     const std::span bytes(reinterpret_cast<std::uint8_t *>(obstacle.stack.data()), words * sizeof(std::uint64_t));
     obstacle.depth = read_memory(process_, used.begin, bytes) ? words : 0;

@@ -47,10 +47,11 @@ enum class StopResult : std::uint8_t {
 
 // Who was in the way, as raw words: they are given names after the target runs again.
 struct Obstacle {
-    std::uint32_t thread = 0;
+    std::uint32_t thread = 0;      // 0: a parked fiber
     std::uint64_t instruction = 0; // where the thread is
-    std::uint64_t address = 0;     // the address that is in the way: `instruction` or a word of the stack
-    std::size_t depth = 0;         // words in `stack`
+    bool found = false;
+    std::uint64_t address = 0; // the address that is in the way: `instruction` or a word of the stack
+    std::size_t depth = 0;     // words in `stack`
     std::array<std::uint64_t, 1024> stack{};
 };
 
@@ -99,19 +100,21 @@ private:
     bool is_known(std::uint32_t id) const noexcept;
     StopResult gather(StopReport &report) noexcept;
     StopResult inspect(StopReport &report) noexcept;
-    bool inspect_stack(std::size_t index, StopReport &report) noexcept;
+    bool inspect_stack(std::size_t index, const Range &used, StopReport &report) noexcept;
     void inspect_registers(const CONTEXT &context, StopReport &report) const noexcept;
     Range used_stack(std::size_t index) const noexcept;
-    void record(Obstacle &obstacle, std::size_t index, std::uint64_t address) const noexcept;
+    void record(Obstacle &obstacle, std::size_t index, std::uint64_t address, const Range &used) const noexcept;
     StopResult commit() noexcept;
     void resume_all() noexcept;
     bool in_time() const noexcept;
+    bool reads_stacks() const noexcept;
 
     HANDLE process_;
     StopBlock *block_;
     StopRules rules_;
     std::vector<Thread> threads_;
     std::vector<CONTEXT> contexts_;
+    std::vector<Range> parked_; // stacks of parked fibers
     std::vector<std::uint64_t> scratch_;
     std::int64_t begin_ = 0;
 };

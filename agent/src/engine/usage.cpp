@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/region.hpp"
+#include "engine/threads.hpp"
 
 namespace hotpatch::engine {
 
@@ -36,8 +37,19 @@ bool holds_pointer(std::span<const std::uint64_t> words, const Range &region, st
     return false;
 }
 
-// Calls `visit` with each readable, writable block outside the region until it returns false.
-template <typename Visit> void each_writable(HANDLE process, const Range &region, Visit visit) {
+// The region itself, and the stacks: their used parts were read in the stop, and what lies below a stack pointer is of no use to
+// anyone but full of old return addresses.
+std::vector<Range> not_swept(HANDLE process, const Patch &patch) {
+    std::vector<Range> ranges{{patch.region, patch.region + patch.allocation_size}};
+    each_thread(process, THREAD_QUERY_INFORMATION, [&](HANDLE thread) {
+        ranges.push_back(stack_of(process, thread));
+        return true;
+    });
+    return ranges;
+}
+
+// Calls `visit` with each readable, writable block that is swept until it returns false.
+template <typename Visit> void each_writable(HANDLE process, const std::vector<Range> &excluded, Visit visit) {
     for (std::uint64_t address = 0x10000; address < highest_address;) {
         const auto info = query_memory(process, address);
         if (!info || info->RegionSize == 0) {
@@ -46,7 +58,9 @@ template <typename Visit> void each_writable(HANDLE process, const Range &region
         const Range block{reinterpret_cast<std::uint64_t>(info->BaseAddress),
                           reinterpret_cast<std::uint64_t>(info->BaseAddress) + info->RegionSize};
         const bool readable = info->State == MEM_COMMIT && is_writable(info->Protect) && (info->Protect & PAGE_GUARD) == 0;
-        if (readable && !block.overlaps(region) && !visit(block)) {
+        const bool swept =
+            std::none_of(excluded.begin(), excluded.end(), [&](const Range &range) { return range.overlaps(block); });
+        if (readable && swept && !visit(block)) {
             return;
         }
         address = block.end;
@@ -57,8 +71,7 @@ bool sweep_finds(HANDLE process, const Patch &patch) {
     std::vector<std::uint64_t> words(chunk_words);
     std::uint64_t total = 0;
     bool found = false;
-    const Range allocation{patch.region, patch.region + patch.allocation_size};
-    each_writable(process, allocation, [&](const Range &block) {
+    each_writable(process, not_swept(process, patch), [&](const Range &block) {
         total += block.end - block.begin;
         found = total > largest_sweep;
         for (auto begin = block.begin; begin < block.end && !found; begin += words.size() * sizeof(std::uint64_t)) {

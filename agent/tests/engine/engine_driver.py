@@ -14,6 +14,7 @@ import queue
 import shutil
 import subprocess
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -160,3 +161,16 @@ class Prefix:
             if program.is_file():
                 shutil.copy2(program, folder)
         return Prefix(self.root, folder)
+
+
+def released(engine: Engine, target: Target, executable: int) -> bool:
+    """Whether the memory of new code is given back within a bounded number of the watch's rounds.
+
+    A stack may still hold an old return address by chance when a patch goes; its region is then freed by a later round.
+    """
+    for _ in range(50):
+        if target.usage()["executable"] == executable:
+            return True
+        engine.request("watch", payloads=[])
+        time.sleep(0.05)
+    return False

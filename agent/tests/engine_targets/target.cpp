@@ -53,14 +53,17 @@ bool in_steps(int value) {
     return value >= 3 && value <= 9;
 }
 
+// An exception takes a thousand times as long as a call, and a thread that is always in one is always in the patched function.
 void call_for_ever() {
     const auto quick = find<Answer>("short_answer");
     const auto near_one = find<Answer>("near_answer");
     const auto recurse = find<Recurse>("recurse");
     const auto catcher = find<Answer>("catcher");
-    while (calling) {
-        const bool good =
-            known(quick(0), 1) && known(near_one(4), 10) && in_steps(recurse(3, [](int) { return 0; })) && catcher(9) > 9;
+    for (long round = 0; calling; ++round) {
+        bool good = known(quick(0), 1) && known(near_one(4), 10) && in_steps(recurse(3, [](int) { return 0; }));
+        if (round % 50000 == 0) {
+            good = good && catcher(9) > 9;
+        }
         bad += good ? 0 : 1;
         ++calls;
     }

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: hotpatch.windows contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does the target go on without one wrong answer while it is patched under load?"""
+
+from __future__ import annotations
+
+import pytest
+from engine_driver import Prefix, released
+from engine_payloads import TargetModule, make_payload
+
+METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("threads", [1, 8, 64, 256])
+def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, sample: TargetModule, method: str, threads: int) -> None:
+    target, engine = prefix.target(), prefix.engine(**METHODS[method])
+    executable = target.usage()["executable"]
+    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short", "near_answer": "near"})
+    target.ask(f"threads {threads}")
+    limits = {"stop_budget_us": 20_000_000, "wait_budget_ms": 60_000}
+    done = engine.one("apply", payload=payload, **limits)
+    assert (done["verdict"], done["error"]) == ("applied", None)
+    assert done["threads"] >= threads
+    assert done["stop_us"] > 0
+    assert (target.ask("call short_answer"), target.ask("call near_answer")) == ("2", "20")
+    assert engine.one("revert", id="fix", **limits)["verdict"] == "reverted"
+    assert (target.ask("call short_answer"), target.ask("call near_answer")) == ("1", "10")
+    calls, bad = target.ask("stop").split()
+    assert int(calls) > 0
+    assert bad == "0"
+    assert released(engine, target, executable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sample: TargetModule, method: str) -> None:
+    target, engine = prefix.target(), prefix.engine(**METHODS[method])
+    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
+    target.ask("storm 4")
+    limits = {"stop_budget_us": 5_000_000, "wait_budget_ms": 60_000}
+    for _round in range(5):
+        assert engine.one("apply", payload=payload, **limits)["verdict"] == "applied"
+        assert target.ask("call near_answer") == "20"
+        assert engine.one("revert", id="fix", **limits)["verdict"] == "reverted"
+        assert target.ask("call near_answer") == "10"
+    assert target.ask("stop").split()[1] == "0"
+
+
+@pytest.mark.slow
+def test_many_rounds_leave_nothing_behind(prefix: Prefix, sample: TargetModule) -> None:
+    target, engine = prefix.target(), prefix.engine()
+    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short", "near_answer": "near"})
+    target.ask("threads 2")
+    engine.one("apply", payload=payload)
+    engine.one("revert", id="fix")
+    handles, before = engine.request("usage")["handles"], target.usage()
+    for _round in range(100):
+        assert engine.one("apply", payload=payload, wait_budget_ms=60_000)["verdict"] == "applied"
+        assert engine.one("revert", id="fix", wait_budget_ms=60_000)["verdict"] == "reverted"
+    assert released(engine, target, 0)
+    after = target.usage()
+    assert after["handles"] == before["handles"]
+    assert after["committed"] <= before["committed"] + 0x10000
+    assert engine.request("usage")["handles"] <= handles + 1
+    assert target.ask("stop").split()[1] == "0"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_registers_and_page_boundaries(prefix: Prefix, sample: TargetModule, method: str) -> None:
+    target, engine = prefix.target(), prefix.engine(**METHODS[method])
+    names = ("across_page", "register_probe", "same_page_one", "same_page_two")
+    payload = make_payload(sample, prefix.folder / "fix_asm.obj", dict.fromkeys(names, "near"))
+    assert sample.addresses["across_page"] % 4096 == 4094
+    assert target.ask("registers 500") == "0"
+    protections = [target.ask(f"protection {name}") for name in names]
+    assert engine.one("apply", payload=payload)["verdict"] == "applied"
+    assert [target.ask(f"call {name}") for name in names] == ["6", "2", "21", "22"]
+    assert [target.ask(f"protection {name}") for name in names] == protections
+    assert target.ask("registers 500") == "0"
+    assert engine.one("revert", id="fix")["verdict"] == "reverted"
+    assert [target.ask(f"call {name}") for name in names] == ["5", "1", "11", "12"]
+    assert [target.ask(f"protection {name}") for name in names] == protections
