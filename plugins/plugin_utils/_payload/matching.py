@@ -25,6 +25,7 @@ from .datamap import DataMap, Evidence, map_sections
 from .functions import Function, JumpTable, Program, Reference, RefKind
 
 _ALIKE = 0.5  # share of common instructions from which two unnamed functions in the same place count as the same function
+_GAP_REACH = 8  # how many functions may have come or gone in one place; keeps files that share nothing from taking minutes
 _MAX_DEPTH = 4  # of pointers followed from one constant to the next when constants are compared
 _MAX_STRING = 256
 
@@ -189,7 +190,7 @@ def _pair_gaps(old: Program, new: Program, pairs: dict[int, int]) -> None:
         old_gap = [f for f in old.functions if low < f.rva < high and f.rva not in taken]
         position = 0
         for function in new_gap:
-            for index in range(position, len(old_gap)):
+            for index in range(position, min(position + _GAP_REACH, len(old_gap))):
                 if similarity(old_gap[index], function) >= _ALIKE:
                     pairs[function.rva] = old_gap[index].rva
                     taken.add(old_gap[index].rva)
@@ -213,7 +214,10 @@ def _gaps(new: Program, pairs: Mapping[int, int]) -> Iterator[tuple[list[Functio
 
 
 def similarity(old: Function, new: Function) -> float:
-    """How much of two functions' instructions is the same, from 0 to 1."""
+    """How much of two functions' instructions is the same, from 0 to 1; 0 also where their counts alone rule out being alike."""
+    counts = len(old.starts), len(new.starts)
+    if 2 * min(counts) < _ALIKE * sum(counts):
+        return 0.0
     return difflib.SequenceMatcher(None, tokens(old), tokens(new), autojunk=False).ratio()
 
 
