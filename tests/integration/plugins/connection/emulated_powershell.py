@@ -8,6 +8,19 @@ only ``agent_call`` is known. So it exercises the collection's side of psrp, win
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import secrets
+import shutil
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.plugins.connection import ConnectionBase
+
+from lab.host import Host
+
 DOCUMENTATION = """
 name: emulated_powershell
 short_description: Understand what ansible-core sends to PowerShell
@@ -24,18 +37,6 @@ options:
     type: str
     default: C:\\\\lab\\\\tmp
 """
-
-import json
-import re
-import secrets
-import shutil
-import typing as t
-from pathlib import Path
-
-from ansible.errors import AnsibleError
-from ansible.plugins.connection import ConnectionBase
-
-from lab.host import Host
 
 _SEPARATOR: t.Final = b"\n\0\0\0\0\n"
 _SERVICE: t.Final = r"HKLM\SYSTEM\CurrentControlSet\Services\hotpatch-agent"
@@ -132,7 +133,5 @@ def _find(value: t.Any) -> dict[str, t.Any] | None:
 
 
 def _decoded(cmd: str) -> str:
-    import base64
-
     found = re.search(r"-EncodedCommand (\S+)", cmd)
     return base64.b64decode(found[1]).decode("utf-16-le") if found else ""
