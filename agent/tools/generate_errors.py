@@ -115,8 +115,9 @@ inline constexpr std::array<ErrorRow, {len(rows)}> error_rows{{{{
 def page(rows: list[Row]) -> str:
     """The page of the documentation: one table for each class of outcome."""
     parts = [
-        "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->",
-        "<!-- SPDX-FileCopyrightText: hotpatch.windows contributors -->",
+        # Not in one piece, or this line would state a licence itself.
+        "<!-- SPDX-" + "License-Identifier: GPL-3.0-or-later -->",
+        "<!-- SPDX-" + "FileCopyrightText: hotpatch.windows contributors -->",
         "<!-- Generated from plugins/plugin_utils/_errors.py by agent/tools/generate_errors.py; do not edit. -->",
         "# Error codes",
         "",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 _PLAYBOOK_LIMIT_S = 1200.0
+_LONGEST_WORD = 60
 
 
 class DemoError(Exception):
@@ -69,7 +70,8 @@ class Stage:
         arguments = [str(Path(sys.executable).parent / "ansible-playbook"), f"hotpatch.windows.{name}", "-i", str(inventory), *options]
         for key, value in variables.items():
             arguments += ["-e", f"{key}={value}"]
-        shown = " ".join(["ansible-playbook", f"hotpatch.windows.{name}", "-i", inventory.name, *options])
+        words = ("…" if len(option) > _LONGEST_WORD else option for option in options)
+        shown = " ".join(["ansible-playbook", f"hotpatch.windows.{name}", "-i", inventory.name, *words])
         self.say(f"\033[1m{shown}\033[0m")
         log = self.folder / f"{self._acts}-{name}-{len(list(self.folder.glob('*.log')))}.log"
         output = self._follow(arguments, log)

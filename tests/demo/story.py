@@ -117,7 +117,7 @@ class Story:
     def _enrol(self) -> None:
         self._stage.act("Enrol", "Installs the agent, sets the registry values, and says which prerequisite each host lacks.")
         run = self._playbook("enroll", IN_MAY)
-        self._stage.prove("web3 is told that VBS does not run, and what to do", "VBS" in run.output or "irtualization" in run.output)
+        self._stage.prove("web3 is told that VBS does not run, and what to do", "irtualization" in run.output)
         for server in self._servers:
             self._stage.prove(f"{server.name}: the agent's service runs", server.host.service_state("hotpatch-agent") == "running")
 
@@ -160,7 +160,7 @@ class Story:
     def _canary_and_ring_two(self) -> None:
         self._stage.act("The cycle of May: canary first, then ring two, all services under load")
         pids = [server.service.pid() for server in self._servers]
-        loads = [Load(server.service.url, threads=3) for server in self._servers]
+        loads = [Load(server.service.url, threads=1) for server in self._servers]
         with loads[0], loads[1], loads[2]:
             for load in loads:
                 load.wait_for(ENOUGH_REQUESTS)
@@ -184,7 +184,11 @@ class Story:
             self._is_at(0, MAY_HOTPATCH) and self._servers[0].host.boot_count == 1,
             self._servers[0].level(),
         )
-        self._stage.prove("web2 is told that it missed the baseline", "missed" in run.output)
+        self._stage.prove("web2 is told that it missed April's baseline", "has not taken the baseline" in run.output)
+        self._stage.prove(
+            "web3 is told that virtualization-based security is missing, and how to get it",
+            "vbs_running: Run hotpatch.windows.enrollment" in run.output,
+        )
 
     def _again(self) -> None:
         self._stage.act("The same again: a second run changes nothing")

@@ -76,7 +76,7 @@ ProcessReport Engine::Impl::treat(Candidate &candidate, const Payload &payload, 
     if (report.verdict == Verdict::applied || report.verdict == Verdict::already_applied) {
         report.remedy = Remedy::none;
     }
-    return std::move(report);
+    return inspection.report;
 }
 
 Result<Report> Engine::Impl::treat_all(const Payload &payload, std::span<const std::uint32_t> pids, const Limits &limits,

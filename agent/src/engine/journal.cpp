@@ -19,7 +19,7 @@ constexpr std::size_t frame = 12; // mark, length, checksum
 constexpr std::uint32_t largest_body = 16 << 20;
 constexpr std::uint64_t slack = 256 * 1024; // closed records that may lie about before the file is rewritten
 
-constexpr std::array<std::uint32_t, 256> crc_table = [] {
+constexpr std::array<std::uint32_t, 256> make_crc_table() {
     std::array<std::uint32_t, 256> table{};
     for (std::uint32_t index = 0; index < table.size(); ++index) {
         std::uint32_t value = index;
@@ -29,7 +29,9 @@ constexpr std::array<std::uint32_t, 256> crc_table = [] {
         table[index] = value;
     }
     return table;
-}();
+}
+
+constexpr auto crc_table = make_crc_table();
 
 std::uint32_t crc32c(std::span<const std::uint8_t> bytes) {
     std::uint32_t value = ~0U;

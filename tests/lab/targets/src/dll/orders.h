@@ -48,7 +48,7 @@ ORDERS_API uint32_t orders_checksum(const void *data, size_t length);
 ORDERS_API const char *orders_result_text(int result);
 ORDERS_API int orders_http_status(int result);
 ORDERS_API uint32_t orders_ticket(uint32_t number); // a number for the customer that says nothing about its neighbours
-ORDERS_API int orders_maintenance(void); // 1 while orders are taken but not shipped
+ORDERS_API int orders_maintenance(void);            // 1 while orders are taken but not shipped
 
 #ifdef __cplusplus
 }
