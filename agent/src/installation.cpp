@@ -11,7 +11,6 @@
 #include "crypto.hpp"
 #include "jobs.hpp"
 #include "payload_operations.hpp"
-#include "registry.hpp"
 #include "service_control.hpp"
 #include "text.hpp"
 #include "version.hpp"
@@ -20,8 +19,6 @@
 namespace hotpatch {
 
 namespace {
-
-constexpr const wchar_t *product_key = L"SOFTWARE\\hotpatch.windows";
 
 // The version in a program's resources, nothing when it has none.
 std::optional<std::string> file_version(const std::wstring &path) {
@@ -259,9 +256,6 @@ Result<Json> uninstall_agent(Call &call, const Json &arguments) {
         removed.push_back(to_utf8(service_name));
     }
     remove_files(call.paths(), options.value().keep_store, removed, remaining);
-    if (const auto status = registry::remove_key(std::wstring(product_key) + L"\\Boot"); !status) {
-        return status.error();
-    }
     return result();
 }
 

@@ -56,8 +56,4 @@ struct StartedJob {
 // The body of `hotpatch-agent job ID`.
 [[nodiscard]] Status run_job(const Paths &paths, const std::string &id);
 
-// Is it an update package at all? A cabinet whose size is what its header says and that holds a cabinet, or a WIM
-// (package_damaged). Windows' own installers give one error for everything, so this is asked first.
-[[nodiscard]] Status check_package(const std::wstring &path);
-
 } // namespace hotpatch

@@ -106,7 +106,8 @@ Result<Json> carry_out(AgentContext &context, const Operation &operation, const 
         return Error{Code::access_denied, "The account is not an administrator of this host", {}, 0};
     }
     const bool reads = operation.kind == Kind::reads || request.dry_run;
-    if (const auto status = reads ? check_folder(context.paths()) : secure_folder(context.paths()); !status) {
+    const bool only_look = reads || operation.kind == Kind::local; // which makes the folder when it comes to it
+    if (const auto status = only_look ? check_folder(context.paths()) : secure_folder(context.paths()); !status) {
         return status.error();
     }
     Call call(context, request.dry_run);

@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t default_interval_ms = 2000;
 constexpr std::uint64_t shortest_interval_ms = 250;
 constexpr std::uint64_t longest_interval_ms = 3'600'000;
-constexpr const wchar_t *settings_key = L"SOFTWARE\\hotpatch.windows";
+constexpr const wchar_t *settings_key = L"SYSTEM\\CurrentControlSet\\Services\\hotpatch-agent\\Parameters";
 constexpr std::uint64_t metrics_interval_s = 60; // rewritten at least this often, so that a collector can tell a dead service
 
 DWORD interval_ms() {
