@@ -262,9 +262,9 @@ def _pages(size: int) -> int:
 def make_payload(
     module: TargetModule,
     fix: Path,
-    functions: dict[str, t.Literal["short", "near"]],
+    functions: dict[str, str],
     *,
-    quiescence: t.Literal["entry", "functions"] = "entry",
+    quiescence: str = "entry",
     name: str = "fix",
     sequence: int = 1,
     replaces: tuple[str, ...] = (),

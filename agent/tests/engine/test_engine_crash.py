@@ -20,7 +20,7 @@ LONGEST = 500  # more places than any operation has
 
 # How the host and the crash are: Wine as it is; as on Windows (threads stopped singly, nobody writes to a page that is not writable);
 # the same, and the guard is killed together with the engine, so that only the journal is left.
-HOSTS = {
+HOSTS: t.Final[dict[str, dict[str, str]]] = {
     "wine": {},
     "windows": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"},
     "windows-guard-dies": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1", "HOTPATCH_GUARD_DIES": "1"},
@@ -72,7 +72,7 @@ def settle(prefix: Prefix) -> Engine:
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_killed_anywhere_in_an_apply(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", t.cast(t.Any, BOTH), quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
     target = prefix.target()
     executable = target.usage()["executable"]
     target.ask("threads 2")
@@ -108,7 +108,7 @@ def check_settled(prefix: Prefix, target: Target, payload: JSON, executable: int
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_killed_anywhere_in_a_revert(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", t.cast(t.Any, BOTH), quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
     target = prefix.target()
     executable = target.usage()["executable"]
     target.ask("threads 2")
@@ -148,8 +148,8 @@ def test_killed_anywhere_while_entries_are_exchanged_without_a_stop(prefix: Pref
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["wine", "windows-guard-dies"])
 def test_killed_anywhere_while_a_payload_replaces_another(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    first = make_payload(sample, prefix.folder / "fix_one.obj", t.cast(t.Any, BOTH), quiescence="functions")
-    second = make_payload(sample, prefix.folder / "fix_two.obj", t.cast(t.Any, BOTH), quiescence="functions", sequence=2)
+    first = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
+    second = make_payload(sample, prefix.folder / "fix_two.obj", BOTH, quiescence="functions", sequence=2)
     target = prefix.target()
     executable = target.usage()["executable"]
     for place in itertools.count(1):

@@ -52,14 +52,6 @@ def test_the_module_is_recognised_under_another_name_and_twice_in_one_process(pr
     assert target.ask("call near_answer") == "10"
 
 
-def test_no_free_memory_near(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
-    target, engine = prefix.target(), prefix.engine()
-    target.ask("fill 2049", seconds=120)
-    assert engine.one("apply", payload=payload)["verdict"] == "target_no_memory_near"
-    assert target.ask("call near_answer") == "10"
-
-
 def test_a_process_that_has_ended_is_no_process(prefix: Prefix, sample: TargetModule) -> None:
     payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
     target, engine = prefix.target(), prefix.engine()
