@@ -20,6 +20,15 @@ Json = dict[str, t.Any]
 ROOT = Path(__file__).parents[2]
 LAB_AGENT = ROOT / ".build" / "agent" / "hotpatch-agent-lab.exe"
 
+# How a result ended is said by the kind of its event; from ansible-core 2.19 on the result itself does not repeat it.
+_ENDINGS: dict[str, Json] = {
+    "runner_on_ok": {},
+    "runner_item_on_ok": {},
+    "runner_on_failed": {"failed": True},
+    "runner_item_on_failed": {"failed": True},
+    "runner_on_unreachable": {"unreachable": True},
+}
+
 
 @dataclass
 class Outcome:
@@ -33,13 +42,11 @@ class Outcome:
 
     def results(self, task: str, host: str | None = None) -> list[Json]:
         """The results of a task by its name, items of loops apart."""
-        wanted = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_item_on_ok", "runner_item_on_failed"}
-        found = [
-            event["event_data"]
+        return [
+            {**event["event_data"]["res"], **_ENDINGS[event["event"]]}
             for event in self.events
-            if event["event"] in wanted and event["event_data"].get("task") == task and host in (None, event["event_data"].get("host"))
+            if event["event"] in _ENDINGS and event["event_data"].get("task") == task and host in (None, event["event_data"].get("host"))
         ]
-        return [data["res"] for data in found]
 
     def result(self, task: str, host: str | None = None) -> Json:
         """The only result of a task."""
