@@ -70,6 +70,7 @@ public:
         case Phase::reverting:
             return recover_reverting(process.value(), std::move(patch));
         case Phase::applied:
+            return retire_replaced(patch);
         case Phase::retired:
         case Phase::closed:
             break;
@@ -128,9 +129,14 @@ private:
         if (auto status = transaction_.advance(patch, Phase::applied); !status.ok()) {
             return status;
         }
+        return retire_replaced(patch);
+    }
+
+    // The patches whose place an applied one took, where the engine died before it could say so.
+    Status retire_replaced(const Patch &patch) {
         for (const auto transaction : patch.replaces) {
             const auto old = journal_->open_patches().find(transaction);
-            if (old != journal_->open_patches().end()) {
+            if (old != journal_->open_patches().end() && old->second.phase == Phase::applied) {
                 auto retired = old->second;
                 if (auto status = transaction_.advance(retired, Phase::retired); !status.ok()) {
                     return status;

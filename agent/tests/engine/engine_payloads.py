@@ -103,10 +103,12 @@ class TargetModule:
         binary = lief.PE.parse(str(path))
         assert isinstance(binary, lief.PE.Binary)
         self.binary = binary
-        self.addresses = {str(entry.name): entry.address for entry in binary.get_export().entries}
+        exports = binary.get_export()
+        assert exports is not None
+        self.addresses = {str(entry.name): entry.address for entry in exports.entries}
         for imported in binary.imports:
             for entry in imported.entries:
-                self.addresses[f"__imp_{entry.name}"] = entry.iat_address
+                self.addresses["__imp_" + str(entry.name)] = entry.iat_address
         self.functions = {entry.rva_start: entry.rva_end for entry in binary.exceptions if isinstance(entry, lief.PE.RuntimeFunctionX64)}
 
     def bytes_at(self, rva: int, length: int) -> bytes:
@@ -202,7 +204,7 @@ class Linker:
         raise AssertionError(f"the object file has no {name}")
 
     @staticmethod
-    def _append(part: bytearray, data: bytes) -> int:
+    def _append(part: bytearray, data: bytes | bytearray) -> int:
         part.extend(bytes(-len(part) % 16))
         start = len(part)
         part.extend(data)

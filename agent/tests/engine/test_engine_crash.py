@@ -26,14 +26,16 @@ HOSTS: t.Final[dict[str, dict[str, str]]] = {
     "windows-guard-dies": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1", "HOTPATCH_GUARD_DIES": "1"},
     "wine-guard-dies": {"HOTPATCH_GUARD_DIES": "1"},
 }
-BOTH: t.Final = {"near_answer": "near", "catcher": "near"}
+# No exception passes through these: the C++ runtime's freed record of one would keep pointing into new code, and its region would
+# rightly be kept for as long as that memory is not used again.
+BOTH: t.Final = {"near_answer": "near", "recurse": "near"}
 
 
 def answers(target: Target) -> tuple[str, str]:
-    return target.ask("call near_answer"), target.ask("catch 9")
+    return target.ask("call near_answer"), target.ask("recurse 4")
 
 
-OLD, NEW = ("10", "10"), ("20", "11")
+OLD, NEW = ("10", "4"), ("20", "8")
 
 
 def operation_killed_at(engine: Engine, op: str, **arguments: t.Any) -> bool:
@@ -162,7 +164,7 @@ def test_killed_anywhere_while_a_payload_replaces_another(prefix: Prefix, sample
         sequences = [each["sequence"] for each in engine.request("in_force")["in_force"]]
         assert (answers(target), sequences) in ((NEW, [1]), (("30", "12"), [2]))
         assert engine.one("revert", id="fix")["verdict"] == "reverted"
-        assert released(engine, target, executable)
+        assert released(engine, target, executable), place
         engine.end()
         assert answers(target) == OLD
         if not died:
