@@ -94,8 +94,9 @@ std::string secure_boot() {
     if (enabled) {
         return *enabled != 0 ? "on" : "off";
     }
-    FIRMWARE_TYPE firmware = FirmwareTypeUnknown;
-    return GetFirmwareType(&firmware) != FALSE && firmware == FirmwareTypeBios ? "unsupported" : "unknown";
+    // The documented way to tell a legacy BIOS: asked for any variable of UEFI it says that there is no such function.
+    GetFirmwareEnvironmentVariableW(L"", L"{00000000-0000-0000-0000-000000000000}", nullptr, 0);
+    return GetLastError() == ERROR_INVALID_FUNCTION ? "unsupported" : "unknown";
 }
 
 // Its own command is the documented way to ask it, and needs no rights. A host without it has no such file.

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from agent_driver import SENT_AGENT, Agent, Json, wait_for
+from agent_driver import BUILD, SENT_AGENT, Agent, Json, wait_for
 
 from lab.pytest_plugin import MakeHost
 
@@ -80,6 +82,21 @@ def test_protection_is_told_as_it_is(make_host: MakeHost, agent: Agent, vbs: str
     assert result["arc"] == {"installed": False, "connected": False, "version": None}
     assert result["enrollment"]["EnableVirtualizationBasedSecurity"] == (None if vbs == "off" else 1)
     assert result["enrollment"]["ArcSubscription"] is None
+
+
+def test_the_released_program_asks_windows_itself_and_guesses_nothing(agent: Agent) -> None:
+    shutil.copyfile(BUILD / "hotpatch-agent.exe", agent.host.path(SENT_AGENT))
+    reply = agent.call("host_info", {"sections": ["host", "vbs", "secure_boot", "arc", "updates"]})
+    assert reply.document["agent"]["build"] == "release"
+    result = reply.result()
+    # The lab's key says "running" and "on"; Wine has no DeviceGuard in WMI and no UEFI, and neither answer may be made up.
+    assert result["vbs"]["status"] == "unknown"
+    assert "WMI" in result["vbs"]["source"]
+    assert result["secure_boot"] == "unsupported"
+    assert result["arc"] == {"installed": False, "connected": False, "version": None}
+    # KB1234567 is what Wine's Win32_QuickFixEngineering holds: the way through WMI works.
+    assert {update["kb"] for update in result["updates"]} == {"KB1234567", "KB5082063"}
+    assert result["host"]["ubr"] == agent.host.spec.ubr
 
 
 def test_each_reason_for_a_reboot_is_found_and_named(agent: Agent) -> None:
