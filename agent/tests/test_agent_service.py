@@ -118,13 +118,6 @@ def test_a_folder_that_others_can_write_to_is_not_used(agent: Agent, folder: str
     assert planted.read_text() == "{}"
 
 
-def test_another_program_cannot_answer_in_the_place_of_the_service(resident: Agent) -> None:
-    assert resident.call("boot_id").result()["boot_id"]
-    resident.host.service_stop(SERVICE)
-    # The manager names no process now, so there is nobody whose answers would be taken.
-    assert resident.call("boot_id").code == "agent_service_stopped"
-
-
 def test_starting_and_stopping_are_told_in_the_event_log(resident: Agent) -> None:
     def texts() -> list[str]:
         # Wine prints each entry's level and text, not its source.
