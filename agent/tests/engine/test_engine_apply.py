@@ -12,7 +12,7 @@ FUNCTIONS = {"short_answer": "short", "near_answer": "near", "recurse": "near", 
 
 def test_apply_changes_behaviour_and_revert_brings_it_back(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", FUNCTIONS, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", FUNCTIONS, quiescence="functions")
     before = target.usage()
     assert (target.ask("call short_answer"), target.ask("call near_answer"), target.ask("recurse 4")) == ("1", "10", "4")
     found = engine.one("preflight", payload=payload)
@@ -32,7 +32,7 @@ def test_apply_changes_behaviour_and_revert_brings_it_back(prefix: Prefix, sampl
 
 def test_exceptions_pass_through_new_code_in_both_directions(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", FUNCTIONS)
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", FUNCTIONS)
     assert (target.ask("catch 9"), target.ask("pass")) == ("10", "caught seven")
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     assert (target.ask("catch 9"), target.ask("pass")) == ("11", "caught seven")
@@ -40,7 +40,7 @@ def test_exceptions_pass_through_new_code_in_both_directions(prefix: Prefix, sam
 
 def test_a_short_entry_is_exchanged_without_a_stop(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
     done = engine.one("apply", payload=payload)
     assert (done["verdict"], done["stop_us"]) == ("applied", 0)
     assert target.ask("call short_answer") == "2"

@@ -74,7 +74,7 @@ def settle(prefix: Prefix) -> Engine:
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_killed_anywhere_in_an_apply(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", BOTH, quiescence="functions")
     target = prefix.target()
     executable = target.usage()["executable"]
     target.ask("threads 2")
@@ -110,7 +110,7 @@ def check_settled(prefix: Prefix, target: Target, payload: JSON, executable: int
 @pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 def test_killed_anywhere_in_a_revert(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", BOTH, quiescence="functions")
     target = prefix.target()
     executable = target.usage()["executable"]
     target.ask("threads 2")
@@ -130,7 +130,7 @@ def test_killed_anywhere_in_a_revert(prefix: Prefix, sample: TargetModule, host:
 
 @pytest.mark.slow
 def test_killed_anywhere_while_entries_are_exchanged_without_a_stop(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
     target = prefix.target()
     executable = target.usage()["executable"]
     for place in itertools.count(1):
@@ -150,8 +150,8 @@ def test_killed_anywhere_while_entries_are_exchanged_without_a_stop(prefix: Pref
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["wine", "windows-guard-dies"])
 def test_killed_anywhere_while_a_payload_replaces_another(prefix: Prefix, sample: TargetModule, host: str) -> None:
-    first = make_payload(sample, prefix.folder / "fix_one.obj", BOTH, quiescence="functions")
-    second = make_payload(sample, prefix.folder / "fix_two.obj", BOTH, quiescence="functions", sequence=2)
+    first = make_payload(sample, prefix.folder / "fix_one.cpp.obj", BOTH, quiescence="functions")
+    second = make_payload(sample, prefix.folder / "fix_two.cpp.obj", BOTH, quiescence="functions", sequence=2)
     target = prefix.target()
     executable = target.usage()["executable"]
     for place in itertools.count(1):
@@ -172,7 +172,7 @@ def test_killed_anywhere_while_a_payload_replaces_another(prefix: Prefix, sample
 
 
 def test_a_torn_last_record_is_forgotten_and_a_damaged_one_before_it_is_not(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
     target, engine = prefix.target(), prefix.engine()
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     engine.end()

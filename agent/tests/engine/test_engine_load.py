@@ -17,7 +17,7 @@ METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH
 def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, sample: TargetModule, method: str, threads: int) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
     executable = target.usage()["executable"]
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short", "near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short", "near_answer": "near"})
     target.ask(f"threads {threads}")
     limits = {"stop_budget_us": 20_000_000, "wait_budget_ms": 60_000}
     done = engine.one("apply", payload=payload, **limits)
@@ -37,7 +37,7 @@ def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, s
 @pytest.mark.parametrize("method", METHODS)
 def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sample: TargetModule, method: str) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
     target.ask("storm 4")
     limits = {"stop_budget_us": 5_000_000, "wait_budget_ms": 60_000}
     for _round in range(5):
@@ -51,7 +51,7 @@ def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sampl
 @pytest.mark.slow
 def test_many_rounds_leave_nothing_behind(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short", "near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short", "near_answer": "near"})
     target.ask("threads 2")
     engine.one("apply", payload=payload)
     engine.one("revert", id="fix")
@@ -71,7 +71,7 @@ def test_many_rounds_leave_nothing_behind(prefix: Prefix, sample: TargetModule) 
 def test_registers_and_page_boundaries(prefix: Prefix, sample: TargetModule, method: str) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
     names = ("across_page", "register_probe", "same_page_one", "same_page_two")
-    payload = make_payload(sample, prefix.folder / "fix_asm.obj", dict.fromkeys(names, "near"))
+    payload = make_payload(sample, prefix.folder / "fix_asm.S.obj", dict.fromkeys(names, "near"))
     assert sample.addresses["across_page"] % 4096 == 4094
     assert target.ask("registers 500") == "0"
     protections = [target.ask(f"protection {name}") for name in names]

@@ -22,7 +22,7 @@ def test_busy_while_a_thread_is_inside_and_names_it(
     prefix: Prefix, sample: TargetModule, method: str, how: str, function: str, old: str
 ) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near", function: "near"}, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near", function: "near"}, quiescence="functions")
     target.ask(f"inside {how}")
     busy = engine.one("apply", payload=payload, wait_budget_ms=300)
     assert (busy["verdict"], busy["state"], busy["remedy"]) == ("target_busy", "not_applied", "apply")
@@ -39,7 +39,7 @@ def test_busy_while_a_thread_is_inside_and_names_it(
 @pytest.mark.parametrize("method", METHODS)
 def test_entry_quiescence_lets_a_thread_finish_in_old_code(prefix: Prefix, sample: TargetModule, method: str) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"wait_inside": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"wait_inside": "near"})
     target.ask("inside wait")
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     assert target.ask("leave") == "100"
@@ -49,7 +49,7 @@ def test_entry_quiescence_lets_a_thread_finish_in_old_code(prefix: Prefix, sampl
 
 def test_applied_while_it_waits_for_the_thread_to_leave(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"wait_inside": "near"}, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"wait_inside": "near"}, quiescence="functions")
     target.ask("inside wait")
     engine.write('{"op": "apply", "wait_budget_ms": 60000, "payload": ' + json.dumps(payload) + "}")
     time.sleep(0.3)
@@ -62,7 +62,7 @@ def test_applied_while_it_waits_for_the_thread_to_leave(prefix: Prefix, sample: 
 @pytest.mark.parametrize("how", ["wait", "recurse"])
 def test_revert_waits_while_a_thread_is_in_new_code(prefix: Prefix, sample: TargetModule, how: str) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"wait_inside": "near", "recurse": "near"}, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"wait_inside": "near", "recurse": "near"}, quiescence="functions")
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     target.ask(f"inside {how}")
     busy = engine.one("revert", id="fix", wait_budget_ms=300)
@@ -75,7 +75,7 @@ def test_revert_waits_while_a_thread_is_in_new_code(prefix: Prefix, sample: Targ
 def test_new_code_in_use_is_kept_until_it_is_left(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
     executable = target.usage()["executable"]
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"wait_inside": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"wait_inside": "near"})
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     target.ask("inside wait")
     assert engine.one("revert", id="fix")["verdict"] == "reverted"
@@ -90,7 +90,7 @@ def test_new_code_in_use_is_kept_until_it_is_left(prefix: Prefix, sample: Target
 def test_new_code_that_is_a_registered_callback_is_kept(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
     executable = target.usage()["executable"]
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"keep_callback": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"keep_callback": "near"})
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     assert target.ask("keep") == "8"
     assert engine.one("revert", id="fix")["verdict"] == "reverted"
@@ -103,7 +103,7 @@ def test_new_code_that_is_a_registered_callback_is_kept(prefix: Prefix, sample: 
 
 def test_a_parked_fiber_in_old_code_is_seen(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"recurse": "near"}, quiescence="functions")
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"recurse": "near"}, quiescence="functions")
     target.ask("fiber")
     assert engine.one("apply", payload=payload, wait_budget_ms=300)["verdict"] == "target_busy"
     assert target.ask("unfiber") == "5"

@@ -13,7 +13,7 @@ from engine_payloads import TargetModule, make_payload
 
 def test_someone_elses_jump_at_the_entry(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
     target.ask("poke near_answer")
     refused = engine.one("apply", payload=payload)
     assert (refused["verdict"], refused["remedy"]) == ("target_code_modified", "restart_process")
@@ -22,7 +22,7 @@ def test_someone_elses_jump_at_the_entry(prefix: Prefix, sample: TargetModule) -
 
 
 def test_file_changed_on_disk_after_loading(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
     target, engine = prefix.target(), prefix.engine()
     loaded = prefix.folder / "sample.dll"
     loaded.rename(prefix.folder / "sample.old")
@@ -32,7 +32,7 @@ def test_file_changed_on_disk_after_loading(prefix: Prefix, sample: TargetModule
 
 
 def test_another_build_of_the_same_name(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
     payload["target"]["timestamp"] += 1
     target, engine = prefix.target(), prefix.engine()
     assert engine.one("apply", payload=payload)["verdict"] == "target_module_mismatch"
@@ -40,7 +40,7 @@ def test_another_build_of_the_same_name(prefix: Prefix, sample: TargetModule) ->
 
 
 def test_the_module_is_recognised_under_another_name_and_twice_in_one_process(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
     shutil.copy(prefix.folder / "sample.dll", prefix.folder / "other.dll")
     target = prefix.target(prefix.windows_path("sample.dll"), prefix.windows_path("other.dll"))
     engine = prefix.engine()
@@ -53,7 +53,7 @@ def test_the_module_is_recognised_under_another_name_and_twice_in_one_process(pr
 
 
 def test_a_process_that_has_ended_is_no_process(prefix: Prefix, sample: TargetModule) -> None:
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
     target, engine = prefix.target(), prefix.engine()
     assert engine.one("apply", payload=payload)["verdict"] == "applied"
     target.end()
@@ -64,7 +64,7 @@ def test_a_process_that_has_ended_is_no_process(prefix: Prefix, sample: TargetMo
 @pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
 def test_two_payloads_in_one_module_go_in_any_order(prefix: Prefix, sample: TargetModule, order: tuple[str, str]) -> None:
     target, engine = prefix.target(), prefix.engine()
-    fix = prefix.folder / "fix_one.obj"
+    fix = prefix.folder / "fix_one.cpp.obj"
     one = make_payload(sample, fix, {"short_answer": "short"}, name="one")
     two = make_payload(sample, fix, {"near_answer": "near"}, name="two")
     assert engine.one("apply", payload=one)["verdict"] == "applied"
@@ -81,11 +81,11 @@ def test_two_payloads_in_one_module_go_in_any_order(prefix: Prefix, sample: Targ
 def test_overlapping_payloads_are_refused_and_named_ones_replaced(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
     executable = target.usage()["executable"]
-    first = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short", "near_answer": "near"}, name="first")
-    other = make_payload(sample, prefix.folder / "fix_two.obj", {"near_answer": "near"}, name="other")
+    first = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short", "near_answer": "near"}, name="first")
+    other = make_payload(sample, prefix.folder / "fix_two.cpp.obj", {"near_answer": "near"}, name="other")
     assert engine.one("apply", payload=first)["verdict"] == "applied"
     assert engine.one("apply", payload=other)["verdict"] == "payload_overlaps"
-    naming = make_payload(sample, prefix.folder / "fix_two.obj", {"near_answer": "near"}, name="other", replaces=("first",))
+    naming = make_payload(sample, prefix.folder / "fix_two.cpp.obj", {"near_answer": "near"}, name="other", replaces=("first",))
     done = engine.one("apply", payload=naming)
     assert (done["verdict"], done["payloads"]) == ("applied", ["other"])
     assert (target.ask("call short_answer"), target.ask("call near_answer")) == ("1", "30")
@@ -97,8 +97,8 @@ def test_overlapping_payloads_are_refused_and_named_ones_replaced(prefix: Prefix
 
 def test_a_newer_sequence_replaces_and_an_older_is_refused(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
-    old = make_payload(sample, prefix.folder / "fix_one.obj", {"short_answer": "short"})
-    new = make_payload(sample, prefix.folder / "fix_two.obj", {"short_answer": "short"}, sequence=2)
+    old = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short"})
+    new = make_payload(sample, prefix.folder / "fix_two.cpp.obj", {"short_answer": "short"}, sequence=2)
     assert engine.one("apply", payload=old)["verdict"] == "applied"
     assert engine.one("apply", payload=new)["verdict"] == "applied"
     assert target.ask("call short_answer") == "3"
@@ -108,7 +108,7 @@ def test_a_newer_sequence_replaces_and_an_older_is_refused(prefix: Prefix, sampl
 
 def test_watch_patches_new_processes_and_late_loads_and_tells_of_a_foreign_change(prefix: Prefix, sample: TargetModule) -> None:
     engine = prefix.engine()
-    payload = make_payload(sample, prefix.folder / "fix_one.obj", {"near_answer": "near", "short_answer": "short"})
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near", "short_answer": "short"})
     assert engine.request("watch", payloads=[payload])["alerts"] == []
     target = prefix.target()
     assert engine.request("watch", payloads=[payload])["alerts"] == []
