@@ -59,13 +59,13 @@ class Server:
             connection.sendall(request)
             return not connection.recv(4096).startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n")
 
-    def payloads_in_force(self) -> list[str]:
-        """The ids of the payloads in the service's process, as the host's agent finds them."""
+    def payloads(self) -> dict[str, bool]:
+        """The payloads that the host holds, and whether each is in the service's process, as the host's agent finds them."""
         request = {"protocol": 1, "operation": "host_info", "arguments": {"sections": ["payloads"]}}
         program = str(self.host.registry_get(r"HKLM\SYSTEM\CurrentControlSet\Services\hotpatch-agent", "ImagePath")).removesuffix(" serve")
         answer = json.loads(self.host.run(f"{program} call", json.dumps(request).encode()).stdout)
         pid = self.service.pid()
-        return sorted(each["id"] for each in answer["result"]["payloads"] if any(one["pid"] == pid for one in each["processes"]))
+        return {each["id"]: any(one["pid"] == pid for one in each["processes"]) for each in answer["result"]["payloads"]}
 
     def level(self) -> str:
         """Build and UBR as the host's registry has them."""

@@ -39,7 +39,7 @@ class WantedPayload:
 
 @dataclass(frozen=True)
 class DroppedPayload:
-    """A payload in force that the host no longer needs."""
+    """A payload that the host holds and no longer needs."""
 
     id: str
     reason_code: str
@@ -72,9 +72,8 @@ def plan_payloads(catalog: Catalog, product: Product | None, facts: Facts, conte
     missing = [fix for fix in fixes if fix.id not in contained]
     return PayloadPlan(
         wanted=tuple(_wanted(fix, fix.payload, facts) for fix in missing if fix.payload is not None),
-        drop=tuple(
-            _dropped(payload.id, contained[payload.id]) for payload in facts.payloads if payload.id in contained and payload.in_force
-        ),
+        # Also one that is in no process now: the host still holds it ready for those that start later.
+        drop=tuple(_dropped(payload.id, contained[payload.id]) for payload in facts.payloads if payload.id in contained),
         unavailable=tuple(
             UnavailableFix(fix.id, fix.refusal.code, fix.refusal.text, remedy_of(fix, catalog, product))
             for fix in missing

@@ -318,10 +318,11 @@ def test_a_payload_is_wanted_until_the_hosts_updates_contain_it() -> None:
     assert (contained.wanted, contained.drop) == ((), ())
 
 
-def test_a_payload_in_force_is_dropped_when_the_updates_contain_it_and_kept_before() -> None:
-    payload = {"id": "orders-2030-05", "sequence": 3, "cves": ["CVE-2030-90001"], "state": "in_force"}
+@pytest.mark.parametrize("state", ["in_force", "wanted"])
+def test_a_payload_the_host_holds_is_dropped_when_the_updates_contain_it_and_kept_before(state: str) -> None:
+    payload = {"id": "orders-2030-05", "sequence": 3, "cves": ["CVE-2030-90001"], "state": state}
     before = judged(host(*CURRENT, payloads=[payload]), own(), MAY_2030, LAX).payloads
-    assert ([row.in_force for row in before.wanted], before.drop) == ([True], ())
+    assert ([row.in_force for row in before.wanted], before.drop) == ([state == "in_force"], ())
     after = judged(host(*CURRENT, "KB9000601", payloads=[payload]), own(), MAY_2030, LAX).payloads
     assert [(row.id, row.reason_code) for row in after.drop] == [("orders-2030-05", "payload_contained")]
 
