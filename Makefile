@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: hotpatch.windows contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# make demo | test | lint | unit | integration | bench | agent | docs | dist | clean
+# make demo | test | lint | unit | integration | agent | docs | dist | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,7 +16,7 @@ AGENT_BUILD := .build/agent
 PARALLEL := -n 2 --dist loadfile
 AGENT_SHIPPED := roles/agent/files/hotpatch-agent.exe
 
-.PHONY: help setup demo test lint format unit matrix integration bench agent docs dist clean
+.PHONY: help setup demo test lint format unit matrix integration agent docs dist clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,9 +54,6 @@ lint: agent  ## every static check
 format: setup  ## bring every file into the form that lint asks for
 	@$(BIN)/ruff check --fix -q . && $(BIN)/ruff format -q .
 	@git ls-files '*.cpp' '*.hpp' '*.c' '*.h' | xargs -r clang-format -i
-
-bench: agent  ## speed as ratios within one run, as a table and a picture
-	@$(BIN)/python -m benchmarks
 
 docs: setup  ## bring generated pages up to date
 	@$(BIN)/python agent/tools/generate_errors.py --docs docs/errors.md
