@@ -63,5 +63,5 @@ dist: agent  ## the collection as one archive, agent included
 
 clean:  ## remove everything that was made
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m lab down --all || true
-	@rm -rf .build .venv .venv-* dist $(AGENT_SHIPPED) .pytest_cache .mypy_cache .ruff_cache .ansible
+	@rm -rf .build .venv dist $(AGENT_SHIPPED) .pytest_cache .mypy_cache .ruff_cache .ansible
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
