@@ -43,11 +43,8 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
         return processes.error();
     }
     Transaction transaction(impl_->journal, limits);
+    impl_->release_retired(transaction);
     const bool search_all = impl_->round++ % rounds_between_searches == 0;
-    // To see whether code is unused its process is stopped: nothing to do in every round, and the memory can wait.
-    if (search_all) {
-        impl_->release_retired(transaction);
-    }
     std::map<ProcessId, Impl::Seen> seen;
     for (const auto &entry : processes.value()) {
         if (wanted.empty() || entry.id.pid == GetCurrentProcessId()) {
