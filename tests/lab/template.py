@@ -229,5 +229,7 @@ def _link(source: Path, target: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Removes a prefix or template; a missing one is no error."""
+    # Of two that clean up after a killed lab at the same time each finds some of it gone.
+    shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         shutil.rmtree(folder)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,12 +23,20 @@ def programs() -> Path:
     """The folder with engine-tool, target, sample and the fixes' object files, built if need be."""
     if "HOTPATCH_ENGINE_PROGRAMS" in os.environ:
         return Path(os.environ["HOTPATCH_ENGINE_PROGRAMS"])
+    BUILD.mkdir(parents=True, exist_ok=True)
+    # Test processes that run side by side build once, one after the other.
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build()
+    return BUILD / "engine-tests"
+
+
+def _build() -> None:
     toolchain = REPOSITORY / "agent" / "cmake" / "mingw-w64.cmake"
     if not (BUILD / "build.ninja").exists():
         configure = ["cmake", "-S", str(REPOSITORY / "agent"), "-B", str(BUILD), "-G", "Ninja", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"]
         subprocess.run(configure, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", str(BUILD), "--target", "engine-tests", "--", "-j2"], check=True)
-    return BUILD / "engine-tests"
 
 
 @pytest.fixture(scope="session")
