@@ -12,8 +12,6 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build
 export ANSIBLE_HOME := $(CURDIR)/.build/ansible
 export PYTHONPATH := $(CURDIR)/tests:$(CURDIR)/.build
 AGENT_BUILD := .build/agent
-# One test file after the other on each of two processes: a file's tests share their hosts.
-PARALLEL := -n 2 --dist loadfile
 AGENT_SHIPPED := roles/agent/files/hotpatch-agent.exe
 
 .PHONY: help setup demo test lint format unit matrix integration agent docs dist clean
@@ -37,7 +35,7 @@ demo: agent  ## the quarter of a small fleet, on real Windows programs
 test: agent  ## every check and every test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory matrix
-	@$(BIN)/pytest $(PARALLEL) $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_ARGS)
 
 unit: agent  ## the fast tests only
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
@@ -46,7 +44,7 @@ matrix: setup  ## the fast tests on every newer Python that this machine has
 	@tests/setup/matrix
 
 integration: agent  ## the tests on hosts of the lab only
-	@$(BIN)/pytest $(PARALLEL) tests/integration agent/tests $(PYTEST_ARGS)
+	@$(BIN)/pytest tests/integration agent/tests $(PYTEST_ARGS)
 
 lint: agent  ## every static check
 	@tests/setup/lint
