@@ -152,6 +152,9 @@ class AgentAction(DocumentedAction):
             reason = HotpatchError("host_rebooting", f"The connection was lost while the task ran: {words}", where=self.host)
         else:
             reason = HotpatchError("host_unreachable", words, where=self.host)
+        # Ansible cannot rescue an unreachable host, and leaves it out of everything that follows, reports included.
+        if self._flag("hotpatch_windows_unreachable_fails"):
+            return failed(reason, changed=False)
         return {"unreachable": True, "msg": str(reason), "error": reason.as_dict(), "changed": False}
 
     # -- settings and carrier -----------------------------------------------------------------------------------------------
@@ -161,11 +164,14 @@ class AgentAction(DocumentedAction):
         if mode not in ("resident", "transient"):
             raise HotpatchError("argument_invalid", f"'{mode}' is not 'resident' or 'transient'.", where="hotpatch_windows_agent_mode")
         path = self.variable("hotpatch_windows_agent_path")
-        try:
-            lab = boolean(self.variable("hotpatch_windows_lab", False))
-        except TypeError as error:
-            raise HotpatchError("argument_invalid", str(error), where="hotpatch_windows_lab") from error
+        lab = self._flag("hotpatch_windows_lab")
         return Settings(Path(path) if path else SHIPPED_AGENT, transient=mode == "transient", lab=lab)
+
+    def _flag(self, name: str) -> bool:
+        try:
+            return bool(boolean(self.variable(name, False)))
+        except TypeError as error:
+            raise HotpatchError("argument_invalid", str(error), where=name) from error
 
     def _carrier(self) -> Carrier:
         if getattr(self._connection, "runs_programs", False):

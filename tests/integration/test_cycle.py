@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lab import msu
 from lab.host import Host
 from lab.orders import OrdersService
 from lab.pytest_plugin import MakeHost
+from lab.wine import wait_until
 
 from .controller import Controller, Json, Outcome
 from .fixes import Fix, Key, leaks
@@ -78,6 +80,7 @@ def fleet(make_host: MakeHost, fix: Fix, key: Key, tmp_path: Path) -> Fleet:
 
 
 def states(outcome: Outcome) -> dict[str, str]:
+    assert "hotpatch_windows_cycle" in outcome.artifacts, outcome.output
     return {name: summary["state"] for name, summary in outcome.artifacts["hotpatch_windows_cycle"].items()}
 
 
@@ -138,6 +141,21 @@ def test_a_host_that_is_down_does_not_keep_the_others_from_their_report(fleet: F
     assert states(outcome) == {fleet.canary.name: "done", fleet.second.name: "done", fleet.late.name: "unreachable"}
     assert fleet.levels()[:2] == [HOTPATCH_UBR, HOTPATCH_UBR]
     assert fleet.late.name in fleet.report.read_text()
+
+
+def test_a_host_that_goes_down_in_the_middle_is_reported_and_holds_up_the_rings_behind_it(fleet: Fleet, controller: Controller) -> None:
+    def cut_when_the_agent_arrives() -> None:
+        if wait_until(lambda: fleet.canary.path(r"C:\ProgramData\hotpatch.windows\agent").exists(), 240):
+            fleet.canary.power_cut()
+
+    cutter = threading.Thread(target=cut_when_the_agent_arrives)
+    cutter.start()
+    outcome = fleet.run(controller).expect("failed")
+    cutter.join()
+    assert states(outcome) == {fleet.canary.name: "unreachable", fleet.second.name: "waiting", fleet.late.name: "waiting"}
+    assert fleet.levels()[1:] == [BASELINE_UBR, 32230]
+    assert leaks(fleet.services[fleet.second.name]) == [True, True]
+    assert fleet.canary.name in fleet.report.read_text()
 
 
 def test_status_changes_nothing_and_reports(fleet: Fleet, controller: Controller) -> None:

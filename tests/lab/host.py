@@ -290,6 +290,8 @@ class Host:
             "ansible_connection": "hotpatch.windows.winrs",
             "ansible_winrs_protocol": "https",
             "ansible_winrs_ca_cert": str(self.certificate),
+            # A machine that many share can stand still for longer than the default.
+            "ansible_winrs_read_timeout": 180,
             "hotpatch_windows_lab": True,
             "hotpatch_windows_agent_path": str(REPOSITORY / ".build" / "agent" / "hotpatch-agent-lab.exe"),
         }

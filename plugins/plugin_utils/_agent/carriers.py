@@ -60,6 +60,10 @@ class Carrier(t.Protocol):
     streams_files: bool
     """Whether :meth:`run` may be given a file as input; otherwise files go through :meth:`upload`."""
 
+    @property
+    def reached(self) -> bool:
+        """Whether the host has answered in this task, so that a failure now means a connection lost, not a host that is down."""
+
     def run(self, program: str, arguments: Sequence[str], stdin: bytes | Path, progress: Progress | None = None) -> Completed | Missing:
         """Run a program of the host (environment variables in its path are expanded there) to its end."""
 
@@ -80,6 +84,7 @@ class ProgramConnection(t.Protocol):
     """The part of the connection ``hotpatch.windows.winrs`` that is used here."""
 
     environment: dict[str, str]
+    established: bool
 
     def run_program(
         self, command: str, stdin: t.Any = (), *, sink: t.Any = None, progress: Progress | None = None
@@ -98,6 +103,11 @@ class WinrsCarrier:
     def __init__(self, connection: ProgramConnection) -> None:
         self._connection = connection
         self._folder = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether a shell was open on the host."""
+        return self._connection.established
 
     def run(self, program: str, arguments: Sequence[str], stdin: bytes | Path, progress: Progress | None = None) -> Completed | Missing:
         """One command line both looks for the program and runs it, so that the usual case is a single round trip."""
@@ -171,6 +181,8 @@ class PowerShellCarrier:
 
     def __init__(self, action: PowerShellAction) -> None:
         self._action = action
+        self.reached = False
+        """Whether a program has run on the host."""
 
     def run(self, program: str, arguments: Sequence[str], stdin: bytes | Path, progress: Progress | None = None) -> Completed | Missing:
         """The request and the reply pass through PowerShell as strings that it does not look into."""
@@ -184,6 +196,7 @@ class PowerShellCarrier:
             raise AnsibleConnectionFailure(str(answer.get("msg", "")))
         if answer.get("failed"):
             raise HotpatchError("agent_internal", f"The host could not run the agent: {answer.get('msg', '')}", where=program)
+        self.reached = True
         if answer.get("missing"):
             return Missing(str(answer.get("service_image") or ""))
         stdout = str(answer.get("stdout") or "")

@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
+
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.carriers import PROGRAM, Carrier, Completed, Missing, Progress
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.protocol import AgentIdentity, Reply, Request, decode, decode_identity
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
@@ -61,6 +63,7 @@ class AgentSession:
         self._own_program = ""
         self._sent = ""
         self._own_sha256: str | None = None
+        self._may_ask_again = True
 
     # -- requests -----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +75,7 @@ class AgentSession:
         """
         request = Request(operation, arguments or {}, dry_run)
         self._know_agent(request)
-        return self._answer(self._run(["call"], request.encode(), request), operation).unwrap()
+        return self._answer(self._ask(request), operation).unwrap()
 
     def call_own(self, operation: str, arguments: Mapping[str, t.Any], *, dry_run: bool = False) -> dict[str, t.Any]:
         """Carry out an operation by the controller's own agent program, whichever one is installed: to install it."""
@@ -107,6 +110,21 @@ class AgentSession:
     def close(self) -> None:
         """Remove what was sent for this task."""
         self.carrier.clean()
+
+    def _ask(self, request: Request) -> Completed:
+        """Send a request; a question whose answer got lost on the way is asked once more, a change never."""
+        try:
+            completed = self._run(["call"], request.encode(), request)
+        except AnsibleAuthenticationFailure:
+            raise
+        except AnsibleConnectionFailure:
+            if not (request.changes_nothing and self.carrier.reached and self._may_ask_again):
+                raise
+            self._may_ask_again = False  # until the host has answered: who waits for a reboot asks often enough by himself
+            self.carrier.reset()
+            completed = self._run(["call"], request.encode(), request)
+        self._may_ask_again = True
+        return completed
 
     # -- finding the program ------------------------------------------------------------------------------------------------
 
@@ -191,7 +209,7 @@ class AgentSession:
             self._accept(decode_identity(self._run(["version"], b"", request, own=True).stdout))
         else:
             probe = Request("boot_id")
-            self._answer(self._run(["call"], probe.encode(), request), probe.operation).unwrap()
+            self._answer(self._ask(probe), probe.operation).unwrap()
 
     def _accept(self, identity: AgentIdentity) -> None:
         if identity.build == "lab" and not self.settings.lab:

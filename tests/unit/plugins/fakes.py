@@ -46,6 +46,7 @@ class FakeHost:
     mode: str = "resident"
     sha256: str = "a" * 64
     streams_files: bool = True
+    reached: bool = True
     calls: list[Call] = field(default_factory=list)
     runs: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     put: list[tuple[str, bytes]] = field(default_factory=list)

@@ -65,6 +65,34 @@ def test_a_host_that_goes_away_in_the_middle_is_told_from_one_that_never_answere
     assert (result["unreachable"], result["error"]["code"]) == (True, "host_rebooting")
 
 
+def test_a_play_that_wants_to_rescue_a_lost_host_gets_a_failure(host: FakeHost, agent: Path) -> None:
+    host.gone, host.reached = 1, False
+    result = run_action(HostInfo, host, {}, agent=agent, variables={"hotpatch_windows_unreachable_fails": True})
+    assert (result["failed"], result.get("unreachable"), result["error"]["code"]) == (True, None, "host_unreachable")
+
+
+def test_a_question_whose_answer_got_lost_is_asked_once_more(host: FakeHost, agent: Path) -> None:
+    host.handlers = answers(host_info={"host": {"ubr": 1}})
+    host.gone = 1
+    assert run_action(HostInfo, host, {}, agent=agent)["info"] == {"host": {"ubr": 1}}
+    assert host.resets == 1
+    host.gone = 2
+    assert run_action(HostInfo, host, {}, agent=agent)["unreachable"] is True
+
+
+def test_a_change_whose_answer_got_lost_is_not_made_again(host: FakeHost, agent: Path) -> None:
+    asked = []
+
+    def vanish(_arguments: Json, _dry: bool) -> Json:
+        asked.append("reboot")
+        raise AnsibleConnectionFailure("reset by peer")
+
+    host.handlers = answers(host_info={"boot": {"id": "b"}, "pending_reboot": {"required": True, "reasons": []}})
+    host.handlers["reboot"] = vanish
+    assert run_action(Reboot, host, {}, agent=agent)["unreachable"] is True
+    assert asked == ["reboot"]
+
+
 @pytest.mark.parametrize(
     "variables", [{"hotpatch_windows_agent_mode": "sometimes"}, {"hotpatch_windows_lab": "perhaps"}], ids=["mode", "lab"]
 )
@@ -128,6 +156,7 @@ class Shell:
     output: tuple[int, bytes, bytes]
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     commands: list[str] = dataclasses.field(default_factory=list)
+    established: bool = True
 
     def run_program(self, command: str, stdin: object = (), *, sink: object = None, progress: object = None) -> tuple[int, bytes, bytes]:
         del stdin, sink, progress
