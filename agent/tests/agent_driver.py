@@ -68,12 +68,12 @@ class Agent:
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    def raw(self, command: str, stdin: bytes = b"", *arguments: str, timeout: float = 60.0) -> tuple[int, bytes, bytes]:
+    def raw(self, command: str, stdin: bytes = b"", *arguments: str, timeout: float = 180.0) -> tuple[int, bytes, bytes]:
         """Exit code, standard output, standard error."""
         done = self.host.run([SENT_AGENT, command, *arguments], stdin=stdin, timeout=timeout)
         return done.returncode, done.stdout, done.stderr
 
-    def command(self, command: str, stdin: bytes = b"", *arguments: str, timeout: float = 60.0) -> Reply:
+    def command(self, command: str, stdin: bytes = b"", *arguments: str, timeout: float = 180.0) -> Reply:
         """A command that answers with a reply: nothing else may be on standard output, and nothing but ASCII in it."""
         code, output, errors = self.raw(command, stdin, *arguments, timeout=timeout)
         assert output.isascii()
@@ -83,14 +83,14 @@ class Agent:
             raise AssertionError(f"exit code {code}, output {output!r}, standard error {errors!r}") from error
         return Reply(document, code)
 
-    def call(self, operation: str, arguments: Json | None = None, *, dry_run: bool = False, timeout: float = 60.0) -> Reply:
+    def call(self, operation: str, arguments: Json | None = None, *, dry_run: bool = False, timeout: float = 180.0) -> Reply:
         """One operation."""
         request: Json = {"protocol": 1, "operation": operation, "arguments": arguments or {}}
         if dry_run:
             request["dry_run"] = True
         return self.command("call", json.dumps(request).encode(), timeout=timeout)
 
-    def put(self, data: bytes, *, name: str | None = None, size: int | None = None, timeout: float = 60.0) -> Reply:
+    def put(self, data: bytes, *, name: str | None = None, size: int | None = None, timeout: float = 180.0) -> Reply:
         """Sends an object; name and size can be said wrongly."""
         announced = str(len(data) if size is None else size)
         return self.command("put", data, "--sha256", name or sha256(data), "--size", announced, timeout=timeout)
@@ -104,7 +104,7 @@ class Agent:
         """A file in the agent's folder."""
         return self.host.path(HOME + "\\" + name)
 
-    def wait_for_job(self, job: str, timeout: float = 60.0) -> Json:
+    def wait_for_job(self, job: str, timeout: float = 180.0) -> Json:
         """The job's status once it has ended."""
         return wait_for(lambda: self._ended(job), timeout)
 
@@ -132,7 +132,7 @@ class Agent:
 T = t.TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], timeout: float = 30.0) -> T:
+def wait_for(look: Callable[[], T | None], timeout: float = 120.0) -> T:
     """What ``look`` gives as soon as it is something; the test fails when it stays nothing."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:

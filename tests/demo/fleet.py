@@ -55,7 +55,7 @@ class Server:
 
     def _believes_second_length(self) -> bool:
         request = b"POST /quote HTTP/1.1\r\nHost: orders\r\nContent-Length: 40\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        with socket.create_connection((self.host.address, self.service.port), timeout=20) as connection:
+        with socket.create_connection((self.host.address, self.service.port), timeout=120) as connection:
             connection.sendall(request)
             return not connection.recv(4096).startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n")
 

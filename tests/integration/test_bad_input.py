@@ -176,7 +176,7 @@ def test_a_host_that_goes_down_in_the_middle_is_said_and_the_next_run_finishes(
         result = running.result()
     assert refused(result) in ("host_rebooting", "host_unreachable")
     behind.up()
-    result = controller.task("cumulative_update", update(package, reboot="if_required", reboot_timeout=120), behind)
+    result = controller.task("cumulative_update", update(package, reboot="if_required", reboot_timeout=600), behind)
     assert "failed" not in result, result
     assert behind.registry_get(*LEVEL) == APRIL_UBR
 

@@ -42,7 +42,7 @@ def arguments(package: Path, **options: object) -> Json:
 
 
 def test_installed_rebooted_and_proven_once(behind: Host, controller: Controller, package: Path) -> None:
-    wanted = arguments(package, src=str(package), reboot="if_required", reboot_timeout=120)
+    wanted = arguments(package, src=str(package), reboot="if_required", reboot_timeout=600)
     foretold = controller.task("cumulative_update", wanted, behind, check=True)
     assert (foretold["changed"], behind.registry_get(*LEVEL)) == (True, 32230)
     done = controller.task("cumulative_update", wanted, behind)
@@ -111,5 +111,5 @@ def test_the_host_pulls_the_package_itself(behind: Host, controller: Controller,
     result = controller.task("stage", {"files": [{"url": url, "sha256": arguments(package)["sha256"]}]}, behind)
     assert result["objects"][0]["size"] == package.stat().st_size
     assert behind.requests.received_bytes - before < 40_000
-    installed = controller.task("cumulative_update", arguments(package, reboot="if_required", reboot_timeout=120), behind)
+    installed = controller.task("cumulative_update", arguments(package, reboot="if_required", reboot_timeout=600), behind)
     assert installed["level"]["after"] == "26100.32690"

@@ -83,7 +83,7 @@ class Host:
         """How often the host was booted."""
         return int(self._call("status")["boots"])
 
-    def wait_for_boot(self, count: int, timeout: float = 120.0) -> None:
+    def wait_for_boot(self, count: int, timeout: float = 300.0) -> None:
         """Waits until the host runs in its boot number ``count`` or a later one (after a reboot that the host asked for)."""
 
         def booted() -> bool:
@@ -157,7 +157,7 @@ class Host:
         self,
         argv: Sequence[str] | str,
         stdin: bytes = b"",
-        timeout: float = 30.0,
+        timeout: float = 120.0,
         env: Mapping[str, str] | None = None,
         folder: str = "C:\\",
     ) -> subprocess.CompletedProcess[bytes]:
@@ -248,7 +248,7 @@ class Host:
         place = self.path(r"C:\lab\hotpatch-agent.exe")
         place.unlink(missing_ok=True)
         shutil.copyfile(source, place)
-        result = self.run([r"C:\lab\hotpatch-agent.exe", "install"], timeout=60)
+        result = self.run([r"C:\lab\hotpatch-agent.exe", "install"], timeout=180)
         if result.returncode != 0:
             raise LabError(f"{self.name}: the agent's install ended with {result.returncode}: {result.stdout!r} {result.stderr!r}")
 

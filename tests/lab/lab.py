@@ -22,7 +22,7 @@ from lab.template import ensure_template, remove_tree
 from lab.wine import LabError, Wine, kill_until_gone, processes_of_prefix, wait_until
 
 CACHE = REPOSITORY / ".build" / "lab"
-START_S = 30.0
+START_S = 120.0
 
 
 class Lab:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 _PRICES = {"bolt-m6": (18, 500), "cable-cat6": (585, 50), "fan-120": (1290, 20), "panel-19": (1120, 25), "relay-24v": (865, 40)}
 _CLASSES = ("retail", "regular", "trade", "staff", "partner", "charity")
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Load:
             seen = self._result
             return LoadResult(seen.requests, seen.failures, list(seen.messages), list(seen.latencies))
 
-    def wait_for(self, requests: int, timeout_s: float = 60.0) -> LoadResult:
+    def wait_for(self, requests: int, timeout_s: float = 240.0) -> LoadResult:
         """Waits until so many more requests were answered well; :class:`TimeoutError` when they are not in time."""
         start = self.result
         goal = start.requests - start.failures + requests

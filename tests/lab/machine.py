@@ -26,7 +26,7 @@ Stream = int | t.IO[bytes] | None
 """A descriptor or file; None is the null device."""
 
 LABCTL = r"C:\lab\labctl.exe"
-AUTOSTART_S = 30.0
+AUTOSTART_S = 60.0
 """Services that start by themselves take about 0.5 s on an idle machine; the bound is for one that runs ten hosts and a compiler."""
 SHUTDOWN_S = 40.0
 CONTROL_C_EXIT = 0xC000013A
@@ -214,7 +214,7 @@ class Machine:
         process = self._popen([self._wine.loader, LABCTL, "exec", rf"C:\lab\run\{number}.spec"], stdin=stdin, stdout=stdout, stderr=stderr)
         return Command(command_line, process, specification, result, event)
 
-    def ask(self, arguments: list[str], *, timeout: float = 60.0) -> t.Any:
+    def ask(self, arguments: list[str], *, timeout: float = 180.0) -> t.Any:
         """Runs labctl with these arguments and gives its JSON answer; raises LabError when it names an error."""
         if not self.is_up:
             raise HostDownError("the host is off")

@@ -18,7 +18,7 @@ NAME = "orders"
 FOLDER = r"C:\Program Files\Orders"
 EXE = FOLDER + r"\orders.exe"
 DLL = FOLDER + r"\orders.dll"
-REQUEST_S = 20.0
+REQUEST_S = 120.0
 
 
 class OrdersService:

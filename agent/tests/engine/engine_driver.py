@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 WINE: t.Final = "/usr/lib/wine/wine64"
-ANSWER_SECONDS: t.Final = 60.0
+ANSWER_SECONDS: t.Final = 180.0
 KILLED: t.Final = 99  # the exit code of an engine that died at a fault point
 
 JSON: t.TypeAlias = dict[str, t.Any]

@@ -80,7 +80,7 @@ def test_an_unknown_user_is_refused(shared_host: Host) -> None:
 
 
 def test_a_request_without_credentials_is_told_what_is_accepted(shared_host: Host) -> None:
-    response = requests.post(f"http://{shared_host.address}:{shared_host.http_port}/wsman", data=IDENTIFY, timeout=20)
+    response = requests.post(f"http://{shared_host.address}:{shared_host.http_port}/wsman", data=IDENTIFY, timeout=120)
     assert response.status_code == 401
     assert "Negotiate" in response.headers["WWW-Authenticate"]
     assert 'Basic realm="WSMAN"' in response.headers["WWW-Authenticate"]
@@ -102,8 +102,8 @@ def test_the_service_says_which_windows_it_is(shared_host: Host) -> None:
 def test_the_certificate_is_checked_against_the_labs_authority(shared_host: Host) -> None:
     url = f"https://{shared_host.address}:{shared_host.https_port}/wsman"
     with pytest.raises(requests.exceptions.SSLError):
-        requests.post(url, data=IDENTIFY, timeout=20)
-    assert requests.post(url, data=IDENTIFY, timeout=20, verify=str(shared_host.certificate)).status_code == 401
+        requests.post(url, data=IDENTIFY, timeout=120)
+    assert requests.post(url, data=IDENTIFY, timeout=120, verify=str(shared_host.certificate)).status_code == 401
 
 
 def test_messages_are_counted(shared_host: Host) -> None:

@@ -39,7 +39,7 @@ def test_hosts_outlive_the_command_that_starts_them_and_end_with_down(root: Path
     assert yaml.safe_load((root / "inventory.yml").read_text()) == yaml.safe_load(up.stdout)
     for variables in hosts.values():
         url = f"https://{variables['ansible_host']}:{variables['ansible_port']}/wsman"
-        assert requests.post(url, timeout=20, verify=variables["ansible_winrs_ca_cert"]).status_code == 401
+        assert requests.post(url, timeout=120, verify=variables["ansible_winrs_ca_cert"]).status_code == 401
 
     status = lab_command("status", "--root", str(root)).stdout.decode()
     assert [line.split()[:2] for line in status.splitlines()[1:]] == [["web1", "up"], ["web2", "up"]]

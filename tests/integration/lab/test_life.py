@@ -173,7 +173,7 @@ def test_what_a_service_writes_to_the_event_log_can_be_read(host: Host, windows_
     """
     shutil.copyfile(windows_program("reporter", source, "advapi32"), host.path(r"C:\reporter.exe"))
     assert host.run(["sc", "create", "reporter", "binPath=", r"C:\reporter.exe", "start=", "demand"]).returncode == 0
-    host.run(["sc", "start", "reporter"], timeout=60)
+    host.run(["sc", "start", "reporter"], timeout=180)
     assert wait_until(lambda: len(host.event_log()) >= 3, 20)
     found = [(event.level, event.text) for event in host.event_log()]
     assert found == [("error", 'bad "thing" ä'), ("warning", "two\nlines"), ("information", "all well")]

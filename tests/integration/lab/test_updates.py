@@ -22,7 +22,7 @@ ALREADY_INSTALLED = 0x00240006
 def install(host: Host, package: Path, *options: str) -> int:
     host.path(r"C:\update.msu").write_bytes(package.read_bytes())
     arguments = options or ("/quiet", "/norestart")
-    return host.run([r"C:\windows\system32\wusa.exe", r"C:\update.msu", *arguments], timeout=60).returncode
+    return host.run([r"C:\windows\system32\wusa.exe", r"C:\update.msu", *arguments], timeout=180).returncode
 
 
 def contents(host: Host) -> dict[str, bytes | None]:
