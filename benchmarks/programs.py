@@ -24,7 +24,7 @@ FOLDER: t.Final = r"C:\bench"
 MODULE: t.Final = "module.dll"
 # With 16 bytes in front of each function its entry is exchanged as two bytes, without a stop; functions that stand directly behind
 # each other take a jump of five bytes, which needs one.
-FORMS: t.Final = {"short": ("-fpatchable-function-entry=16,16",), "near": ("-falign-functions=1",)}
+FORMS: t.Final = {"near": ("-falign-functions=1",), "short": ("-fpatchable-function-entry=16,16",)}
 LIFETIME_S: t.Final = 86_400
 
 

@@ -365,16 +365,23 @@ int measure_stops(const Place &place, int threads, int rounds, en::StopMethod me
     }
     Patched patched(target, place.payload, place.journal);
     const auto applied = patched.apply_surely();
-    std::map<std::string, std::string> facts{{"verdict", quoted(verdict_of(applied))}};
+    std::map<std::string, std::string> facts{{"verdict", quoted(verdict_of(applied))},
+                                             {"budget_us", std::to_string(en::Limits{}.stop_budget_us)}};
     Series series;
     {
         Switch change(patched);
         change.off(hp::Quiescence::entry, method);
         const auto handle = change.process().handle.get();
         const auto all = threads_of(handle);
+        const auto floor = [&] { series["floor"].push_back(bare_stop(handle, all, true, method)); };
         for (int round = 0; round < rounds; ++round) {
-            series["floor"].push_back(bare_stop(handle, all, true, method));
+            if (round % 2 == 0) { // each goes first as often as the other
+                floor();
+            }
             series["entry"].push_back(change.on(hp::Quiescence::entry, method));
+            if (round % 2 != 0) {
+                floor();
+            }
             series["bare"].push_back(bare_stop(handle, all, false, method));
             series["revert"].push_back(change.off(hp::Quiescence::entry, method));
             series["functions"].push_back(change.on(hp::Quiescence::functions, method));
