@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from benchmarks.programs import JSON, Series
@@ -145,7 +145,13 @@ def _service(raw: JSON) -> Iterator[Line]:
     yield Line(group, "longest stop of the service", milliseconds(max(stops)) if stops else "none")
 
 
-_MAKERS: t.Final = {"stop": _stop, "unstopped": _unstopped, "calls": _calls, "preflight": _preflight, "service": _service}
+_MAKERS: t.Final[dict[str, Callable[..., Iterator[Line]]]] = {
+    "stop": _stop,
+    "unstopped": _unstopped,
+    "calls": _calls,
+    "preflight": _preflight,
+    "service": _service,
+}
 
 
 def groups(made: list[Line]) -> dict[str, list[Line]]:

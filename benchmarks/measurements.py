@@ -7,6 +7,7 @@ Nothing here judges: the raw figures of one run are a document that the table an
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import typing as t
@@ -74,34 +75,29 @@ def _machine() -> JSON:
     return {"processors": os.cpu_count(), "load_before": os.getloadavg()[0]}
 
 
-def _sections(lab: Lab, size: Size) -> Iterator[Section]:
-    """Name, words and measurement, in the order in which they are made."""
+def _bench(lab: Lab) -> Bench:
     host = lab.create(HostSpec("bench"))
     host.up()
-    bench = Bench(host)
+    return Bench(host)
+
+
+def _sections(lab: Lab, size: Size) -> Iterator[Section]:
+    """Name, words and measurement, in the order in which they are made."""
+    bench = functools.cache(lambda: _bench(lab))
+
+    def by_engine(*arguments: str | int) -> Callable[[], JSON]:
+        what, form, *numbers = map(str, arguments)
+        return lambda: bench().measure(what, form, *numbers)
+
     for method in size.methods:
         for threads in size.threads:
-
-            def stop(threads: int = threads, method: str = method) -> JSON:
-                return bench.measure("stop", "near", threads, size.stop_rounds, method)
-
-            yield f"stop/{method}/{threads}", f"stop of {threads} threads, method {method}", stop
+            measure = by_engine("stop", "near", threads, size.stop_rounds, method)
+            yield f"stop/{method}/{threads}", f"stop of {threads} threads, method {method}", measure
     for form in FORMS:
-
-        def unstopped(form: str = form) -> JSON:
-            return bench.measure("unstopped", form, size.unstopped_threads, size.unstopped_rounds)
-
-        yield f"unstopped/{form}", f"threads that a {form} redirection stops", unstopped
+        measure = by_engine("unstopped", form, size.unstopped_threads, size.unstopped_rounds)
+        yield f"unstopped/{form}", f"threads that a {form} redirection stops", measure
     for form in FORMS:
-
-        def calls(form: str = form) -> JSON:
-            return bench.measure("calls", form, size.call_rounds, size.calls)
-
-        yield f"calls/{form}", f"calls through a {form} redirection", calls
-    yield (
-        "preflight",
-        f"preflight of {size.processes} processes",
-        lambda: bench.measure("preflight", "near", size.processes, size.preflight_rounds),
-    )
-    lab.destroy(host)
+        yield f"calls/{form}", f"calls through a {form} redirection", by_engine("calls", form, size.call_rounds, size.calls)
+    measure = by_engine("preflight", "near", size.processes, size.preflight_rounds)
+    yield "preflight", f"preflight of {size.processes} processes", measure
     yield "service", "a service under load", lambda: measure_service(lab, size.service_seconds, size.service_rounds)

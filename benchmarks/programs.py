@@ -39,7 +39,9 @@ class Bench:
         self._host = host
         place = host.path(FOLDER)
         place.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cmake", "--build", str(AGENT_BUILD), "--target", "engine-bench", "--", "--quiet"], check=True)
+        built = subprocess.run(["cmake", "--build", str(AGENT_BUILD), "--target", "engine-bench"], capture_output=True, text=True)
+        if built.returncode != 0:
+            raise NotMeasuredError(f"engine-bench does not build: {built.stdout}")
         shutil.copyfile(AGENT_BUILD / "engine-bench.exe", place / "engine-bench.exe")
         shutil.copyfile(build_library("target.exe", SOURCES / "target.cpp"), place / "target.exe")
         for form in FORMS:
@@ -61,14 +63,14 @@ class Bench:
             raise NotMeasuredError(f"the builder redirects the {form} module as {forms}")
         return made.content
 
-    def measure(self, what: str, form: str, *numbers: int | str, timeout: float = 900.0) -> JSON:
+    def measure(self, what: str, form: str, *numbers: str, timeout: float = 900.0) -> JSON:
         """Runs one measurement of ``engine-bench`` and gives its raw figures.
 
         :raises NotMeasuredError: it could not be made; the words are the program's.
         """
         place = [rf"{FOLDER}\target.exe", rf"{FOLDER}\{form}\{MODULE}", rf"{FOLDER}\{form}.payload"]
         try:
-            done = self._host.run([rf"{FOLDER}\engine-bench.exe", what, *place, *map(str, numbers)], timeout=timeout)
+            done = self._host.run([rf"{FOLDER}\engine-bench.exe", what, *place, *numbers], timeout=timeout)
         except subprocess.TimeoutExpired:
             raise NotMeasuredError(f"{what} {numbers}: no result within {timeout:.0f} s") from None
         if done.returncode != 0:
