@@ -91,8 +91,9 @@ def measure_service(lab: Lab, seconds: float, rounds: int) -> JSON:
     measured: dict[str, JSON] = {kind: {"requests": 0, "failures": 0, "seconds": 0.0, "latencies": [], "messages": []} for kind in KINDS}
     stops: list[list[float]] = []
     cycles = dict.fromkeys(KINDS, 0)
-    for _ in range(rounds):
-        for kind in KINDS:
+    for number in range(rounds):
+        first = number % len(KINDS)  # each kind is first as often as the others
+        for kind in KINDS[first:] + KINDS[:first]:
 
             def disturb(kind: str = kind) -> None:
                 if kind == "patching":
