@@ -96,6 +96,7 @@ private:
     bool suspend_all() noexcept;
     bool suspend_thread(std::size_t index) noexcept;
     bool read_contexts(std::size_t first) noexcept;
+    HANDLE last_listed() const noexcept;
     bool add_newcomers() noexcept;
     bool is_known(std::uint32_t id) const noexcept;
     StopResult gather(StopReport &report) noexcept;
