@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from agent_driver import BUILD, HOME, SENT_AGENT, Agent
+from agent_driver import HOME, Agent, sent
 from payload_driver import Signer
 
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._payload import cose
@@ -15,14 +13,6 @@ from lab.host import Host
 from lab.orders import OrdersService
 
 pytest_plugins = ["lab.pytest_plugin"]
-
-
-def sent(host: Host) -> Agent:
-    """The agent as a file on a host, not installed."""
-    place = host.path(SENT_AGENT)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(BUILD / "hotpatch-agent-lab.exe", place)
-    return Agent(host)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// fleet PROGRAM ARGUMENTS PORT...: starts PROGRAM once for each port, with "PORT" at the end of its arguments, and prints the
-// process ids. The processes share no handle with this one and live on.
+// fleet PROGRAM ARGUMENTS PORT...: starts PROGRAM once for each port, with "PORT" at the end of its arguments. The
+// processes break away from this one's job and live on.
 #include <cstdio>
 #include <string>
 
@@ -14,12 +14,11 @@ int wmain(int count, wchar_t **values) {
         STARTUPINFOW startup{};
         startup.cb = sizeof startup;
         PROCESS_INFORMATION process{};
-        if (CreateProcessW(values[1], line.data(), nullptr, nullptr, FALSE, DETACHED_PROCESS, nullptr, nullptr, &startup,
-                           &process) == FALSE) {
+        if (CreateProcessW(values[1], line.data(), nullptr, nullptr, FALSE, DETACHED_PROCESS | CREATE_BREAKAWAY_FROM_JOB, nullptr,
+                           nullptr, &startup, &process) == FALSE) {
             std::fprintf(stderr, "error %lu\n", GetLastError());
             return 1;
         }
-        std::printf("%lu\n", process.dwProcessId);
         CloseHandle(process.hThread);
         CloseHandle(process.hProcess);
     }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// observe PID: what a process holds: handles, threads, private bytes.
+// observe PID: how many handles and threads a process has.
 // observe: what one listing of the host's processes costs: nanoseconds of processor time.
 #include <cstdio>
 #include <cstdlib>
@@ -9,7 +9,6 @@
 
 #include <windows.h>
 
-#include <psapi.h>
 #include <winternl.h>
 
 namespace {
@@ -31,18 +30,13 @@ std::vector<unsigned char> list_processes(QuerySystem query) {
 
 int print_usage(DWORD pid) {
     const auto buffer = list_processes(query_system());
-    const HANDLE process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, FALSE, pid);
-    PROCESS_MEMORY_COUNTERS_EX memory{};
-    if (buffer.empty() || process == nullptr ||
-        GetProcessMemoryInfo(process, reinterpret_cast<PROCESS_MEMORY_COUNTERS *>(&memory), sizeof memory) == FALSE) {
+    if (buffer.empty()) {
         return 1;
     }
-    CloseHandle(process);
     for (const unsigned char *place = buffer.data();;) {
         const auto *record = reinterpret_cast<const SYSTEM_PROCESS_INFORMATION *>(place);
         if (reinterpret_cast<ULONG_PTR>(record->UniqueProcessId) == pid) {
-            std::printf("%lu %lu %llu\n", record->HandleCount, record->NumberOfThreads,
-                        static_cast<unsigned long long>(memory.PrivateUsage));
+            std::printf("%lu %lu\n", record->HandleCount, record->NumberOfThreads);
             return 0;
         }
         if (record->NextEntryOffset == 0) {

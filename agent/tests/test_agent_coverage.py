@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 
-from agent_driver import Agent, sha256, wait_for
+from agent_driver import SERVICE, Agent, sha256, wait_for
 from payload_driver import Signer, alerts, leaks, section, staged, start_consoles
 
 from lab import targets
@@ -82,12 +82,13 @@ def test_a_file_that_is_exchanged_at_the_next_boot_only_needs_the_reboot(residen
     assert gap(resident) == {service.pid(): ("orders", "target_file_changed", "reboot")}
 
 
-def test_a_payload_that_is_not_in_the_store_any_more_hides_nothing_else(resident: Agent, fix: bytes, signer: Signer) -> None:
+def test_a_payload_that_is_not_in_the_store_any_more_is_an_alert(resident: Agent, fix: bytes, signer: Signer) -> None:
     service = resident.host.install_target()
     update_file(resident)
     resident.call("apply", staged(resident, fix, signer)).result()
     (resident.file("store") / sha256(fix)).unlink()
     assert gap(resident) == {}
-    resident.call("trust_set", signer.trusted()).result()
+    resident.host.service_stop(SERVICE)
+    resident.host.service_start(SERVICE)
     wait_for(lambda: alerts(resident) == ["store_object_missing"])
     assert service.pid()

@@ -18,8 +18,8 @@ ROUNDS_OF_AN_HOUR = 1800
 WARM_UP_ROUNDS = 100
 LARGEST_PRIVATE_BYTES = 12 * 1024 * 1024
 OBSERVE = r"C:\lab\observe.exe"
-LISTINGS_OF_A_ROUND = 60
-"""A round costs about N listings of the processes on the lab's host; see the figure each run prints."""
+LISTINGS_OF_A_ROUND = 10
+"""Measured: 1.4 with nothing in force, 3 with a payload in force in one process."""
 
 
 class Usage(t.NamedTuple):
@@ -30,10 +30,13 @@ class Usage(t.NamedTuple):
     private_bytes: int
 
 
-def usage(agent: Agent) -> Usage:
+def usage(agent: Agent, linux_pid: int) -> Usage:
+    """Handles and threads as Windows counts them; private memory as Linux does, because Wine does not tell it of other processes."""
     done = agent.host.run([OBSERVE, str(agent.host.service_pid(SERVICE))])
     assert done.returncode == 0
-    return Usage(*map(int, done.stdout.split()))
+    handles, threads = map(int, done.stdout.split())
+    lines = Path(f"/proc/{linux_pid}/smaps_rollup").read_text().splitlines()
+    return Usage(handles, threads, 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_")))
 
 
 def listing_ns(agent: Agent) -> int:
@@ -67,22 +70,19 @@ def wait_for_rounds(agent: Agent, number: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_force", [False, True], ids=["nothing in force", "a payload in force"])
-def test_an_idle_service_is_small_and_cheap_and_does_not_grow(resident: Agent, fix: bytes, signer: Signer, in_force: bool) -> None:
+def test_an_idle_service_is_small_and_cheap_and_does_not_grow(resident: Agent, fix: bytes, signer: Signer) -> None:
     host = resident.host
     shutil.copyfile(BUILD / "observe.exe", host.path(OBSERVE))
     host.registry_set(rf"{SERVICE_KEY}\Parameters", "WatchIntervalMs", 10)
     service = host.install_target()
-    if in_force:
-        assert resident.call("apply", staged(resident, fix, signer)).result()["summary"]["applied"] == 1
-    else:
-        resident.call("trust_set", signer.trusted()).result()  # wakes the watch, which reads its interval anew
+    # Wakes the watch as well, which reads its interval anew.
+    assert resident.call("apply", staged(resident, fix, signer)).result()["summary"]["applied"] == 1
     linux = next(process.linux_pid for process in host.processes() if process.pid == host.service_pid(SERVICE))
     assert linux is not None
     wait_for_rounds(resident, WARM_UP_ROUNDS)
-    first_round, first_usage, first_time = rounds(resident), usage(resident), processor_ns(linux)
+    first_round, first_usage, first_time = rounds(resident), usage(resident, linux), processor_ns(linux)
     wait_for_rounds(resident, first_round + ROUNDS_OF_AN_HOUR)
-    last_round, last_usage, last_time = rounds(resident), usage(resident), processor_ns(linux)
+    last_round, last_usage, last_time = rounds(resident), usage(resident, linux), processor_ns(linux)
     round_ns, one_listing_ns = (last_time - first_time) / (last_round - first_round), listing_ns(resident)
     made = last_round - first_round
     print(f"{made} rounds of {round_ns / 1000:.0f} us, a listing {one_listing_ns / 1000:.0f} us, {first_usage}, {last_usage}")

@@ -55,10 +55,9 @@ def test_without_room_for_the_journal_the_process_stays_as_it_was_and_counts_as_
     resident.host.set_store_quota(4 * 1024 * 1024)
     arguments = {**staged(resident, fix, signer), "persist": False}
     filler = resident.file("filler")
-    with filler.open("wb") as file, contextlib.suppress(OSError):
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
-            file.write(b"\0" * 512)
-            file.flush()
+            file.write(bytes(512))
     pid = service.pid()
     report = resident.call("apply", arguments).result()
     assert (report["changed"], report["summary"]) == (False, summary(failed=1))

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from agent_driver import SENT_AGENT, SERVICE, Agent, Json, sha256, wait_for
-from conftest import sent
+from agent_driver import SENT_AGENT, SERVICE, Agent, Json, sent, sha256, wait_for
 from payload_driver import ID, Module, Signer, alerts, answers, leaks, payloads, section, staged, start_consoles
 
 from lab import targets
@@ -86,7 +85,7 @@ def test_a_killed_service_touches_no_process(fleet: Fleet) -> None:
     linux = next(process.linux_pid for process in fleet.agent.host.processes() if process.pid == pid)
     assert linux is not None
     os.kill(linux, signal.SIGKILL)
-    wait_for(lambda: fleet.agent.host.service_state(SERVICE) == "stopped")
+    wait_for(lambda: all(process.pid != pid for process in fleet.agent.host.processes()))
     fleet.agent.file(r"metrics\hotpatch_windows.prom").unlink()
     fleet.agent.host.service_start(SERVICE)
     round_of_watch(fleet.agent)
