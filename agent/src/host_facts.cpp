@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "host_facts.hpp"
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -103,6 +104,18 @@ std::optional<std::uint64_t> install_time(const std::wstring &key) {
     return high && low ? std::optional(seconds_of_filetime((*high << 32U) | *low)) : registry::written(key);
 }
 
+// Pairs of names for the next boot: "\\??\\C:\\new.dll", then "!\\??\\C:\\old.dll" (replace it) or nothing (remove the first).
+std::vector<std::wstring> pending_file_renames() {
+    return registry::read_list(session_manager, L"PendingFileRenameOperations");
+}
+
+std::wstring_view path_of_rename(std::wstring_view name) {
+    constexpr std::wstring_view native = L"\\??\\";
+    name.remove_prefix(name.starts_with(L'!') ? 1 : 0);
+    name.remove_prefix(name.starts_with(native) ? native.size() : 0);
+    return name;
+}
+
 struct Update {
     std::string state;
     std::optional<std::uint64_t> installed;
@@ -172,7 +185,7 @@ Json pending_reboot_section() {
     if (registry::exists(std::wstring(windows_update) + L"\\RebootRequired")) {
         reasons.push_back("windows_update");
     }
-    if (!registry::read_list(session_manager, L"PendingFileRenameOperations").empty()) {
+    if (!pending_file_renames().empty()) {
         reasons.push_back("file_rename");
     }
     const auto active = registry::read_text(std::wstring(computer_name) + L"\\ActiveComputerName", L"ComputerName");
@@ -181,6 +194,12 @@ Json pending_reboot_section() {
         reasons.push_back("computer_rename");
     }
     return Json::object({{"required", !reasons.empty()}, {"reasons", reasons}});
+}
+
+bool is_replaced_at_boot(std::wstring_view path) {
+    const auto names = pending_file_renames();
+    return std::any_of(names.begin(), names.end(),
+                       [&](const std::wstring &name) { return equal_ignoring_case(path_of_rename(name), path); });
 }
 
 bool reboot_is_pending() {

@@ -145,7 +145,7 @@ Result<Json> job_status_operation(Call &call, const Json &arguments) {
     if (!job) {
         return job.error();
     }
-    return job_json(judged(std::move(job).value()));
+    return job_json(judged(call.paths(), std::move(job).value()));
 }
 
 Result<Json> reboot_operation(Call &call, const Json &arguments) {

@@ -74,13 +74,24 @@ public:
         } else {
             job_.error = status.error();
         }
-        if (const auto saved = save_job(paths_, job_); !saved) {
-            return saved;
-        }
-        return status;
+        const auto saved = save_last_word();
+        return saved ? status : saved;
     }
 
 private:
+    // Nobody else knows how the installation ended. Windows refuses to replace a file while someone reads it, and a disk may be
+    // full for a moment, so this is tried for a minute.
+    Status save_last_word() {
+        constexpr int attempts = 30;
+        constexpr DWORD pause_ms = 2000;
+        auto saved = save_job(paths_, job_);
+        for (int attempt = 1; !saved && attempt < attempts; ++attempt) {
+            Sleep(pause_ms);
+            saved = save_job(paths_, job_);
+        }
+        return saved;
+    }
+
     // The installers of Windows go by the file's extension, which objects of the store do not have.
     [[nodiscard]] std::wstring package_path() const { return paths_.jobs() + L"\\" + to_wide(job_.id + "-" + job_.kb) + L".msu"; }
 

@@ -147,14 +147,21 @@ std::vector<Job> list_jobs(const Paths &paths) {
             continue;
         }
         if (auto job = load_job(paths, to_utf8(entry.name.substr(0, entry.name.size() - suffix.size())))) {
-            jobs.push_back(judged(std::move(job).value()));
+            jobs.push_back(judged(paths, std::move(job).value()));
         }
     }
     return jobs;
 }
 
-Job judged(Job job) {
-    if (job.state == JobState::running && !is_running(job.process)) {
+Job judged(const Paths &paths, Job job) {
+    if (job.state != JobState::running || is_running(job.process)) {
+        return job;
+    }
+    // A job writes its last word before it ends, so what was read while it still ran may be older than that.
+    if (auto last = load_job(paths, job.id)) {
+        job = std::move(last).value();
+    }
+    if (job.state == JobState::running) {
         job.state = JobState::failed;
         job.error = Error{Code::job_interrupted,
                           "The installer job " + job.id + " ended in the phase '" +

@@ -41,8 +41,8 @@ struct Job {
 [[nodiscard]] Status save_job(const Paths &paths, const Job &job);
 [[nodiscard]] std::vector<Job> list_jobs(const Paths &paths);
 
-// The state as it is told: a running job whose process is gone is failed with job_interrupted.
-[[nodiscard]] Job judged(Job job);
+// The state as it is told: a running job whose process is gone without a last word is failed with job_interrupted.
+[[nodiscard]] Job judged(const Paths &paths, Job job);
 [[nodiscard]] Json job_json(const Job &job);
 
 // Starts the installation of a package of the store, or finds the one that runs already or that ended and waits for the reboot.

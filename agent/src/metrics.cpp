@@ -3,6 +3,8 @@
 #include "metrics.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <map>
 #include <string_view>
 
@@ -28,9 +30,9 @@ std::string label(std::string_view name, std::string_view value) {
 
 class Metrics {
 public:
-    void family(std::string_view name, std::string_view help) {
+    void family(std::string_view name, std::string_view help, std::string_view type = "gauge") {
         name_ = "hotpatch_windows_" + std::string(name);
-        text_ += "# HELP " + name_ + " " + std::string(help) + "\n# TYPE " + name_ + " gauge\n";
+        text_ += "# HELP " + name_ + " " + std::string(help) + "\n# TYPE " + name_ + " " + std::string(type) + "\n";
     }
     void sample(const std::string &labels, const std::string &value) {
         text_ += name_ + (labels.empty() ? "" : "{" + labels + "}") + " " + value + "\n";
@@ -46,27 +48,38 @@ std::string payload_labels(const engine::InForce &payload) {
     return label("payload", payload.id) + "," + label("sequence", std::to_string(payload.sequence));
 }
 
+// A stop lasts microseconds, which six decimals would round away.
+std::string seconds(double microseconds) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.9f", microseconds / 1e6);
+    return text.data();
+}
+
+// By labels: two files of one payload and sequence would otherwise give the same sample twice, which no collector accepts.
 void add_processes(Metrics &metrics, const MetricsInput &input) {
     metrics.family("payload_processes", "Processes a payload is in force in, by the state of its sites.");
+    std::map<std::string, std::size_t> counts;
     for (const auto &payload : input.in_force) {
-        std::map<std::string_view, std::size_t> counts;
         for (const auto &process : payload.processes) {
-            ++counts[name_of(process.state)];
+            ++counts[payload_labels(payload) + "," + label("state", name_of(process.state))];
         }
-        for (const auto &[state, count] : counts) {
-            metrics.sample(payload_labels(payload) + "," + label("state", state), std::to_string(count));
-        }
+    }
+    for (const auto &[labels, count] : counts) {
+        metrics.sample(labels, std::to_string(count));
     }
 }
 
 void add_stops(Metrics &metrics, const MetricsInput &input) {
     metrics.family("payload_stop_seconds_max", "Longest stop of a process while the payload was applied.");
+    std::map<std::string, double> longest;
     for (const auto &payload : input.in_force) {
-        double longest = 0;
+        double &stop = longest[payload_labels(payload)];
         for (const auto &process : payload.processes) {
-            longest = std::max(longest, process.stop_us);
+            stop = std::max(stop, process.stop_us);
         }
-        metrics.sample(payload_labels(payload), std::to_string(longest / 1e6));
+    }
+    for (const auto &[labels, stop] : longest) {
+        metrics.sample(labels, seconds(stop));
     }
 }
 
@@ -92,7 +105,9 @@ std::string metrics_text(const MetricsInput &input) {
     add_processes(metrics, input);
     add_stops(metrics, input);
     add_alerts(metrics, input);
-    metrics.family("last_watch_timestamp_seconds", "When the service last looked at the processes.");
+    metrics.family("watch_rounds_total", "Rounds of the watch since the service started.", "counter");
+    metrics.sample("", std::to_string(input.rounds));
+    metrics.family("last_watch_timestamp_seconds", "When the service last looked at the processes and wrote this file.");
     metrics.sample("", std::to_string(input.last_watch));
     return metrics.text();
 }

@@ -16,6 +16,7 @@ struct MetricsInput {
     std::vector<engine::InForce> in_force;
     std::vector<AlertBoard::Alert> alerts;
     std::size_t wanted = 0;
+    std::uint64_t rounds = 0;     // of the watch, since the service started
     std::uint64_t last_watch = 0; // seconds since 1970 UTC
 };
 

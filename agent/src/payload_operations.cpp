@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine_json.hpp"
+#include "host_facts.hpp"
 #include "text.hpp"
 #include "win32.hpp"
 
@@ -141,6 +142,62 @@ std::uint64_t oldest(const engine::InForce &payload) {
     return since;
 }
 
+// A payload that may no longer be applied still says which code is vulnerable.
+struct LookedFor {
+    std::optional<Payload> payload;
+    std::optional<Error> refusal; // why it may not be applied
+};
+
+LookedFor payload_to_look_for(const Paths &paths, const Sha256 &hash) {
+    auto verified = verified_payload(paths, hash);
+    if (verified) {
+        return {std::move(verified).value().payload, std::nullopt};
+    }
+    LookedFor found{std::nullopt, verified.error()};
+    const auto file = Store(paths).read(hash, largest_payload);
+    const auto message = file ? parse_signed_message(file.value()) : Result<SignedMessage>(file.error());
+    auto payload = message ? decode_payload(message.value().content) : Result<Payload>(message.error());
+    if (payload) {
+        found.payload = std::move(payload).value();
+        found.payload->file_sha256 = hash;
+    }
+    return found;
+}
+
+// The sites of the payload were found patched in this module, whatever else is to be said of it.
+bool runs_fix(const std::vector<engine::InForce> &in_force, const Sha256 &payload, const engine::ProcessReport &process) {
+    return std::any_of(in_force.begin(), in_force.end(), [&](const engine::InForce &each) {
+        return each.sha256 == payload &&
+               std::any_of(each.processes.begin(), each.processes.end(), [&](const engine::ProcessReport &known) {
+                   return known.state == engine::State::applied && known.pid == process.pid && known.created == process.created &&
+                          known.base == process.base;
+               });
+    });
+}
+
+// Another build of the module is not the code that the payload is about, and what has gone runs nothing.
+bool runs_code(const engine::ProcessReport &process) {
+    const auto is = [&](Code code) { return process.error && process.error->code == code; };
+    return !is(Code::target_module_mismatch) && !is(Code::target_exited) && !is(Code::target_module_unloaded);
+}
+
+// A restart loads the file that lies there; where Windows exchanges it at the next boot only, it would load the old one again.
+engine::Remedy cheapest_remedy(const engine::ProcessReport &process) {
+    const bool restart = process.remedy == engine::Remedy::restart_service || process.remedy == engine::Remedy::restart_process;
+    return restart && is_replaced_at_boot(to_wide(process.module)) ? engine::Remedy::reboot : process.remedy;
+}
+
+Json gap_json(const std::string &payload, const engine::ProcessReport &process, const std::optional<Error> &refusal) {
+    const auto &reason = process.error ? process.error : refusal;
+    return Json::object({{"payload", payload},
+                         {"pid", process.pid},
+                         {"image", process.image},
+                         {"service", process.service ? Json(*process.service) : Json()},
+                         {"module", process.module},
+                         {"code", reason ? Json(name_of(reason->code)) : Json()},
+                         {"remedy", name_of(cheapest_remedy(process))}});
+}
+
 Result<std::vector<engine::InForce>> in_force(Call &call) {
     if (!file_exists(call.paths().journal())) {
         return std::vector<engine::InForce>();
@@ -256,28 +313,26 @@ Result<Json> payloads_section(Call &call) {
 }
 
 Result<Json> coverage_section(Call &call) {
-    Json gap = Json::array();
-    const auto wanted = load_wanted(call.paths());
-    if (!wanted) {
-        return wanted.error();
+    const auto desired = load_desired(call.paths());
+    const auto known = in_force(call);
+    if (!desired || !known) {
+        return desired ? known.error() : desired.error();
     }
-    for (const Payload &payload : wanted.value().payloads) {
+    Json gap = Json::array();
+    for (const Desired &entry : desired.value()) {
+        const auto payload = payload_to_look_for(call.paths(), entry.sha256);
+        if (!payload.payload) {
+            continue; // the file is gone or damaged: an alert says so, and what it was for cannot be known
+        }
         const auto report =
-            call.with_engine<engine::Report>([&](engine::Engine &engine) { return engine.preflight(payload, {}); });
+            call.with_engine<engine::Report>([&](engine::Engine &engine) { return engine.preflight(*payload.payload, {}); });
         if (!report) {
             return report.error();
         }
         for (const auto &process : report.value().processes) {
-            if (process.state == engine::State::applied && process.verdict != engine::Verdict::error) {
-                continue;
+            if (runs_code(process) && !runs_fix(known.value(), entry.sha256, process)) {
+                gap.push_back(gap_json(entry.id, process, payload.refusal));
             }
-            gap.push_back({{"payload", payload.id},
-                           {"pid", process.pid},
-                           {"image", process.image},
-                           {"service", process.service ? Json(*process.service) : Json()},
-                           {"module", process.module},
-                           {"code", process.error ? Json(name_of(process.error->code)) : Json()},
-                           {"remedy", name_of(process.remedy)}});
         }
     }
     return gap;

@@ -18,9 +18,11 @@ namespace {
 
 // One listing of processes each round: a new process runs unpatched for at most this long. Administrators can set another value.
 constexpr std::uint64_t default_interval_ms = 2000;
-constexpr std::uint64_t shortest_interval_ms = 250;
+constexpr std::uint64_t shortest_interval_ms = 10;
 constexpr std::uint64_t longest_interval_ms = 3'600'000;
 constexpr const wchar_t *settings_key = L"SYSTEM\\CurrentControlSet\\Services\\hotpatch-agent\\Parameters";
+// A busy process is tried again in the next round. A longer wait would keep the host's lock from operators, who wait 5 s for it.
+constexpr engine::Limits limits{50'000, 500};
 constexpr std::uint64_t metrics_interval_s = 60; // rewritten at least this often, so that a collector can tell a dead service
 
 DWORD interval_ms() {
@@ -28,12 +30,28 @@ DWORD interval_ms() {
     return static_cast<DWORD>(std::clamp(configured, shortest_interval_ms, longest_interval_ms));
 }
 
-std::uint64_t written_at(const std::wstring &path) {
+std::uint64_t wide(DWORD high, DWORD low) {
+    return (static_cast<std::uint64_t>(high) << 32U) | low;
+}
+
+// Zeros for a file that is not there.
+WIN32_FILE_ATTRIBUTE_DATA attributes_of(const std::wstring &path) {
     WIN32_FILE_ATTRIBUTE_DATA data{};
-    if (GetFileAttributesExW(path.c_str(), GetFileExInfoStandard, &data) == FALSE) {
-        return 0;
-    }
-    return (static_cast<std::uint64_t>(data.ftLastWriteTime.dwHighDateTime) << 32U) | data.ftLastWriteTime.dwLowDateTime;
+    return GetFileAttributesExW(path.c_str(), GetFileExInfoStandard, &data) != FALSE ? data : WIN32_FILE_ATTRIBUTE_DATA{};
+}
+
+std::uint64_t written_at(const std::wstring &path) {
+    const auto data = attributes_of(path);
+    return wide(data.ftLastWriteTime.dwHighDateTime, data.ftLastWriteTime.dwLowDateTime);
+}
+
+std::uint64_t size_of(const std::wstring &path) {
+    const auto data = attributes_of(path);
+    return wide(data.nFileSizeHigh, data.nFileSizeLow);
+}
+
+std::wstring metrics_file(const Paths &paths) {
+    return paths.metrics() + L"\\hotpatch_windows.prom";
 }
 
 std::string words(const Error &error) {
@@ -68,6 +86,7 @@ void Watch::refresh() {
         return;
     }
     stamp_ = current;
+    metrics_written_ = 0;
     auto wanted = load_wanted(context_.paths());
     wanted_ = wanted ? std::move(wanted).value() : Wanted{{}, {wanted.error()}};
     valid_until_ = std::numeric_limits<std::uint64_t>::max();
@@ -77,8 +96,8 @@ void Watch::refresh() {
 }
 
 std::vector<Error> Watch::look(Call &call) {
-    auto found = call.with_engine<std::vector<Error>>(
-        [&](engine::Engine &engine) { return engine.watch(wanted_.payloads, engine::Limits{}); });
+    auto found =
+        call.with_engine<std::vector<Error>>([&](engine::Engine &engine) { return engine.watch(wanted_.payloads, limits); });
     std::vector<Error> current = wanted_.refused;
     if (!found) {
         current.push_back(found.error());
@@ -94,12 +113,13 @@ void Watch::round() {
     if (!call.lock(0)) {
         return; // someone is changing this host; the next round sees the outcome
     }
+    ++rounds_;
     const bool idle = wanted_.payloads.empty() && wanted_.refused.empty() && !file_exists(context_.paths().journal());
-    tell(idle ? std::vector<Error>() : look(call));
-    write_metrics(call);
+    const bool changed = tell(idle ? std::vector<Error>() : look(call));
+    write_metrics(call, changed);
 }
 
-void Watch::tell(const std::vector<Error> &current) {
+bool Watch::tell(const std::vector<Error> &current) {
     const auto difference = context_.alerts.replace(current);
     for (const Error &error : difference.begun) {
         log_event(event_of(error.code), words(error));
@@ -107,25 +127,32 @@ void Watch::tell(const std::vector<Error> &current) {
     for (const Error &error : difference.ended) {
         log_event(EVENT_ALERT_ENDED, "Over: " + words(error));
     }
+    return !difference.begun.empty() || !difference.ended.empty();
 }
 
-void Watch::write_metrics(Call &call) {
-    MetricsInput input{{}, context_.alerts.list(), wanted_.payloads.size() + wanted_.refused.size(), 0};
-    if (file_exists(context_.paths().journal())) {
-        auto found = call.with_engine<std::vector<engine::InForce>>([](engine::Engine &engine) { return engine.in_force(); });
-        if (found) {
-            input.in_force = std::move(found).value();
-        }
-    }
-    const std::string state = metrics_text(input); // without the time, which changes always
-    const std::uint64_t time = now();
-    if (state == metrics_ && time - metrics_written_ < metrics_interval_s) {
+bool Watch::metrics_are_old(std::uint64_t journal_size) const {
+    return journal_size != metrics_journal_ || now() - metrics_written_ >= metrics_interval_s ||
+           !file_exists(metrics_file(context_.paths()));
+}
+
+void Watch::write_metrics(Call &call, bool changed) {
+    const std::uint64_t journal_size = size_of(context_.paths().journal());
+    if (!changed && !metrics_are_old(journal_size)) {
         return;
     }
-    input.last_watch = time;
-    if (write_file(context_.paths().metrics() + L"\\hotpatch_windows.prom", metrics_text(input))) {
-        metrics_ = state;
-        metrics_written_ = time;
+    MetricsInput input{{}, context_.alerts.list(), wanted_.payloads.size() + wanted_.refused.size(), rounds_, now()};
+    if (file_exists(context_.paths().journal())) {
+        auto found = call.with_engine<std::vector<engine::InForce>>([](engine::Engine &engine) { return engine.in_force(); });
+        if (!found) {
+            return; // numbers that are not known are not written; the time in the file shows that they are old
+        }
+        input.in_force = std::move(found).value();
+    }
+    if (write_file(metrics_file(context_.paths()), metrics_text(input))) {
+        metrics_written_ = input.last_watch;
+        metrics_journal_ = journal_size;
+    } else {
+        metrics_written_ = 0; // tried again in the next round
     }
 }
 

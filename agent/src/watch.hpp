@@ -4,8 +4,8 @@
 // The service's watch: new processes are patched, applied sites are checked, what is wrong becomes alerts, events and metrics.
 #pragma once
 
-#include <optional>
-#include <string>
+#include <cstdint>
+#include <vector>
 
 #include "agent_context.hpp"
 #include "handle.hpp"
@@ -34,8 +34,11 @@ private:
     void refresh();
     [[nodiscard]] std::vector<Error> look(Call &call);
     void round();
-    void tell(const std::vector<Error> &current);
-    void write_metrics(Call &call);
+    // True when the alerts are others than before.
+    bool tell(const std::vector<Error> &current);
+    // The journal's size stands for all that the engine did: every change of what is in force is a record of it.
+    [[nodiscard]] bool metrics_are_old(std::uint64_t journal_size) const;
+    void write_metrics(Call &call, bool changed);
 
     AgentContext &context_;
     HANDLE wake_;
@@ -43,8 +46,9 @@ private:
     Stamp stamp_;
     std::uint64_t valid_until_ = 0; // the first expiry of a wanted payload
     Wanted wanted_;
-    std::string metrics_;
-    std::uint64_t metrics_written_ = 0;
+    std::uint64_t rounds_ = 0;
+    std::uint64_t metrics_written_ = 0; // seconds since 1970 UTC
+    std::uint64_t metrics_journal_ = 0; // the journal's size then
 };
 
 } // namespace hotpatch

@@ -129,6 +129,14 @@ class Agent:
         return status if status["state"] != "running" else None
 
 
+def sent(host: Host) -> Agent:
+    """The agent as a file on a host, not installed."""
+    place = host.path(SENT_AGENT)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(BUILD / "hotpatch-agent-lab.exe", place)
+    return Agent(host)
+
+
 T = t.TypeVar("T")
 
 

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from agent_driver import BUILD, HOME, SENT_AGENT, Agent
+from agent_driver import HOME, Agent, sent
+from payload_driver import Signer
 
+from ansible_collections.hotpatch.windows.plugins.plugin_utils._payload import cose
 from lab.host import Host
+from lab.orders import OrdersService
 
 pytest_plugins = ["lab.pytest_plugin"]
 
@@ -17,10 +18,7 @@ pytest_plugins = ["lab.pytest_plugin"]
 @pytest.fixture
 def agent(host: Host) -> Agent:
     """A fresh host and the agent as a file on it, not installed: every call is one for itself."""
-    place = host.path(SENT_AGENT)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(BUILD / "hotpatch-agent-lab.exe", place)
-    return Agent(host)
+    return sent(host)
 
 
 @pytest.fixture
@@ -29,3 +27,21 @@ def resident(agent: Agent) -> Agent:
     agent.command("install").result()
     assert agent.host.path(HOME).is_dir()
     return agent
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """The key that hosts are told to trust."""
+    return Signer(cose.generate_key())
+
+
+@pytest.fixture(scope="session")
+def fix(signer: Signer) -> bytes:
+    """The signed payload that closes the holes of the lab's service."""
+    return signer.fix()
+
+
+@pytest.fixture
+def service(resident: Agent) -> OrdersService:
+    """The vulnerable service on a host with the agent."""
+    return resident.host.install_target()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,12 @@ def test_a_package_that_was_exchanged_in_the_store_is_not_installed(resident: Ag
     status = resident.wait_for_job(resident.call("package_install", arguments).result()["job"])
     assert (status["state"], status["error"]["code"]) == ("failed", "store_damaged")
     assert not resident.host.path(FILE).exists()
+
+
+def test_a_job_that_ends_while_it_is_asked_about_is_never_called_interrupted(resident: Agent, tmp_path: Path) -> None:
+    arguments = staged(resident, msu.build_damaged(tmp_path / "kb.msu", msu.Damage.NO_CABINET, kb=KB, ubr=UBR))
+    for _ in range(3):
+        job = resident.call("package_install", arguments).result()["job"]
+        with ThreadPoolExecutor(4) as pool:
+            ends = list(pool.map(lambda _, job=job: resident.wait_for_job(job), range(4)))
+        assert {(status["state"], status["error"]["code"]) for status in ends} == {("failed", "package_damaged")}

@@ -4,80 +4,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
-from dataclasses import dataclass
-from functools import cached_property
 
 import pytest
 from agent_driver import HOME, SERVICE, Agent, Json, sha256, wait_for
+from payload_driver import CVE, ID, Signer, alerts, leaks, payloads, staged
 
-from ansible_collections.hotpatch.windows.plugins.plugin_utils._payload import build as builder
-from ansible_collections.hotpatch.windows.plugins.plugin_utils._payload import cose
 from lab import targets
 from lab.orders import OrdersService
-
-ID = "orders-2026-11"
-CVE = "CVE-2026-31337"
-
-
-@dataclass(frozen=True)
-class Signer:
-    """A signing key."""
-
-    private: bytes
-
-    @cached_property
-    def public(self) -> bytes:
-        return cose.public_key_of(self.private)
-
-    def trusted(self, **changes: object) -> Json:
-        key: Json = {"public_key": base64.b64encode(self.public).decode(), "name": "tests", "not_after": None}
-        return {"keys": [key], "revoked_keys": [], "revoked_payloads": [], **changes}
-
-    def fix(self, *, sequence: int = 1, lifetime: int = 10_000, identity: str = ID) -> bytes:
-        """The signed payload that closes the holes of the lab's service."""
-        now = int(time.time())
-        old, new = targets.build("v1").dll.read_bytes(), targets.build("v2").dll.read_bytes()
-        meta = builder.PayloadMeta(identity, sequence, "Over-read in the echo request", now - 100, now + lifetime, "orders.dll", (CVE,))
-        return cose.sign(builder.build(old, new, meta).content, self.private)
-
-
-@pytest.fixture(scope="module")
-def signer() -> Signer:
-    return Signer(cose.generate_key())
-
-
-@pytest.fixture(scope="module")
-def fix(signer: Signer) -> bytes:
-    return signer.fix()
-
-
-@pytest.fixture
-def service(resident: Agent) -> OrdersService:
-    return resident.host.install_target()
-
-
-def leaks(service: OrdersService) -> list[bool]:
-    """Which of the exploits work at the moment."""
-    return [exploit.proves(service.get(exploit.path)[1]) for exploit in targets.EXPLOITS]
-
-
-def staged(agent: Agent, fix: bytes, signer: Signer) -> Json:
-    """The arguments that apply the fix, once the host has and trusts it."""
-    agent.call("trust_set", signer.trusted()).result()
-    agent.put(fix).result()
-    return {"payload": sha256(fix)}
-
-
-def payloads(agent: Agent) -> list[Json]:
-    found: list[Json] = agent.call("host_info", {"sections": ["payloads"]}).result()["payloads"]
-    return found
-
-
-def alerts(agent: Agent) -> list[str]:
-    return [alert["code"] for alert in agent.call("host_info", {"sections": ["alerts"]}).result()["alerts"]]
 
 
 def test_a_payload_goes_into_the_running_process_and_out_again(resident: Agent, service: OrdersService, fix: bytes, signer: Signer) -> None:

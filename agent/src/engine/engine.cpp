@@ -143,6 +143,30 @@ std::optional<ProcessReport> Engine::Impl::look_at(const Patch &patch) {
     return report;
 }
 
+std::vector<InForce> Engine::Impl::look_at_all() {
+    std::vector<Patch> patches;
+    for (const auto &[transaction, patch] : journal.open_patches()) {
+        if (is_in_force(patch)) {
+            patches.push_back(patch);
+        }
+    }
+    std::vector<InForce> all;
+    for (const auto &patch : patches) {
+        auto found = look_at(patch);
+        if (!found) {
+            continue;
+        }
+        auto place = std::find_if(all.begin(), all.end(), [&](const InForce &each) {
+            return each.id == patch.payload_id && each.sequence == patch.sequence && each.sha256 == patch.sha256;
+        });
+        if (place == all.end()) {
+            place = all.insert(all.end(), InForce{patch.payload_id, patch.sequence, patch.sha256, {}});
+        }
+        place->processes.push_back(std::move(*found));
+    }
+    return all;
+}
+
 // Regions that were still in use when their patch went out of force.
 void Engine::Impl::release_retired(Transaction &transaction) {
     std::vector<Patch> retired;
@@ -228,26 +252,7 @@ Result<Report> Engine::revert(const std::string &payload_id, std::span<const std
 }
 
 Result<std::vector<InForce>> Engine::in_force() {
-    std::vector<Patch> patches;
-    for (const auto &[transaction, patch] : impl_->journal.open_patches()) {
-        if (is_in_force(patch)) {
-            patches.push_back(patch);
-        }
-    }
-    std::vector<InForce> all;
-    for (const auto &patch : patches) {
-        auto found = impl_->look_at(patch);
-        if (!found) {
-            continue;
-        }
-        auto place = std::find_if(all.begin(), all.end(), [&](const InForce &each) {
-            return each.id == patch.payload_id && each.sequence == patch.sequence && each.sha256 == patch.sha256;
-        });
-        if (place == all.end()) {
-            place = all.insert(all.end(), InForce{patch.payload_id, patch.sequence, patch.sha256, {}});
-        }
-        place->processes.push_back(std::move(*found));
-    }
+    auto all = impl_->look_at_all();
     for (auto &payload : all) {
         add_services(payload.processes);
     }

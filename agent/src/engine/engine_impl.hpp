@@ -5,9 +5,9 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engine.hpp"
 #include "engine/candidates.hpp"
@@ -24,7 +24,8 @@ struct Engine::Impl {
     // The watch's memory: what a process' module list looked like when it was last searched, and what was already said.
     struct Seen {
         std::uint64_t tail = 0;
-        std::set<std::string> answered; // payloads for which the modules as they are were answered
+        // Payloads for which the modules as they are were answered, with what is wrong as long as they stay so.
+        std::map<std::string, std::vector<Error>> answered;
     };
     std::map<ProcessId, Seen> seen;
     std::uint32_t round = 0;
@@ -37,7 +38,12 @@ struct Engine::Impl {
                                            bool change);
     // Where a patch stands now, read from the target; closes patches whose process or module has gone.
     [[nodiscard]] std::optional<ProcessReport> look_at(const Patch &patch);
+    // Everything in force, without the names of services, which only people need: asking for them costs more than the rest.
+    [[nodiscard]] std::vector<InForce> look_at_all();
     void release_retired(Transaction &transaction);
+    // The watch's look at one process for one payload: patches what it finds; true when there is nothing to try again.
+    [[nodiscard]] bool answer(const ProcessEntry &entry, const Payload &payload, Transaction &transaction,
+                              std::vector<Error> &wrong);
 };
 
 } // namespace hotpatch::engine

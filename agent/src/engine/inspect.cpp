@@ -94,6 +94,22 @@ SitesState read_sites(HANDLE process, const Patch &patch) {
     return patched + original == patch.sites.size() ? SitesState::mixed : SitesState::foreign;
 }
 
+bool jumps_as_patched(HANDLE process, std::uint64_t base, const Payload &payload) {
+    if (payload.functions.empty()) {
+        return false;
+    }
+    const auto &first = payload.functions.front();
+    const auto jump = base + first.rva - first.padding.size(); // where the five bytes of JMP rel32 stand in either form
+    const auto distance = read_value<std::int32_t>(process, jump + 1);
+    if (!distance) {
+        return false;
+    }
+    Patch patch;
+    patch.sites =
+        sites_of(payload, base, jump + largest_site + static_cast<std::uint64_t>(std::int64_t{*distance}) - first.entry);
+    return read_sites(process, patch) == SitesState::patched;
+}
+
 std::vector<SiteReport> report_sites(const Patch &patch, bool patched_before) {
     std::vector<SiteReport> reports;
     for (const auto &site : patch.sites) {
@@ -146,7 +162,12 @@ std::optional<Error> Inspector::check_identity(const Candidate &candidate, const
         error->where = to_utf8(candidate.module.path);
         return error;
     }
-    return check_code(candidate, *image.value());
+    auto error = check_code(candidate, *image.value());
+    if (error && error->code == Code::target_code_modified && patches_in(candidate.process.id, candidate.module.base).empty() &&
+        jumps_as_patched(candidate.process.handle.get(), candidate.module.base, payload)) {
+        return about(Code::journal_disagrees, candidate, payload.id + " is in the process' memory but not in the journal");
+    }
+    return error;
 }
 
 std::optional<Error> Inspector::check_payload(const ImageFile &image, const Payload &payload) const {
@@ -217,7 +238,8 @@ Inspection Inspector::inspect(const Candidate &candidate, const Payload &payload
         error = forbidden ? std::optional(about(*forbidden, candidate)) : check_identity(candidate, payload);
     }
     if (error) {
-        report.state = error->code == Code::site_changed ? State::inconsistent : report.state;
+        const bool inconsistent = error->code == Code::site_changed || error->code == Code::journal_disagrees;
+        report.state = inconsistent ? State::inconsistent : report.state;
         report.verdict = Verdict::error;
         report.error = std::move(error);
     }

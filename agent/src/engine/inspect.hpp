@@ -55,6 +55,10 @@ private:
 enum class SitesState : std::uint8_t { patched, original, mixed, foreign, unreadable };
 [[nodiscard]] SitesState read_sites(HANDLE process, const Patch &patch);
 
+// Whether a module runs the payload's code by the look of its memory alone: every site jumps to one region as this engine writes
+// it.
+[[nodiscard]] bool jumps_as_patched(HANDLE process, std::uint64_t base, const Payload &payload);
+
 [[nodiscard]] std::vector<SiteReport> report_sites(const Patch &patch, bool patched_before);
 [[nodiscard]] Remedy remedy_for(const Error &error, bool service);
 [[nodiscard]] bool is_in_force(const Patch &patch);

@@ -21,16 +21,49 @@ std::uint64_t tail_of(const ProcessId &id) {
 }
 
 Error late_failure(const ProcessReport &report, const Payload &payload) {
-    const std::string reason = report.error ? std::string(name_of(report.error->code)) : "";
-    return {Code::late_apply_failed, payload.id + " was not applied to process " + std::to_string(report.pid) + ": " + reason,
-            report.module, report.error ? report.error->win32 : 0};
+    const std::string place = "process " + std::to_string(report.pid) + ", " + report.module;
+    if (report.error->code == Code::journal_disagrees) {
+        return {Code::journal_disagrees, report.error->message, place, 0};
+    }
+    return {Code::late_apply_failed, payload.id + " was not applied: " + std::string(name_of(report.error->code)), place,
+            report.error->win32};
+}
+
+// Another build of the module is none of the payload's business; a module in which the payload is in force has its own check;
+// what has gone needs nothing.
+bool is_late_failure(const ProcessReport &report) {
+    if (report.verdict != Verdict::error || !report.error || report.state == State::applied) {
+        return false;
+    }
+    switch (report.error->code) {
+    case Code::target_module_mismatch:
+    case Code::target_exited:
+    case Code::target_module_unloaded:
+    case Code::site_changed:
+        return false;
+    default:
+        return true;
+    }
 }
 
 } // namespace
 
+bool Engine::Impl::answer(const ProcessEntry &entry, const Payload &payload, Transaction &transaction,
+                          std::vector<Error> &wrong) {
+    bool final = true;
+    for (auto &candidate : candidates_in(entry, payload.target)) {
+        const auto report = treat(candidate, payload, transaction, true);
+        if (is_late_failure(report)) {
+            wrong.push_back(late_failure(report, payload));
+            final = final && row_of(report.error->code).outcome == Outcome::refused;
+        }
+    }
+    return final;
+}
+
 Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const Limits &limits) {
     std::vector<Error> alerts;
-    for (auto payloads = in_force(); auto &payload : payloads.value()) {
+    for (auto payloads = impl_->look_at_all(); auto &payload : payloads) {
         for (auto &process : payload.processes) {
             if (process.error) {
                 process.error->where = "process " + std::to_string(process.pid) + ", " + process.module;
@@ -56,18 +89,11 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
             known = {tail, {}};
         }
         for (const auto &payload : wanted) {
-            if (!known.answered.insert(payload.id + "/" + std::to_string(payload.sequence)).second) {
-                continue;
-            }
-            for (auto &candidate : candidates_in(entry, payload.target)) {
-                const auto report = impl_->treat(candidate, payload, transaction, true);
-                if (report.verdict != Verdict::error) {
-                    continue;
-                }
-                alerts.push_back(late_failure(report, payload));
-                if (row_of(report.error->code).outcome != Outcome::refused) {
-                    known.answered.erase(payload.id + "/" + std::to_string(payload.sequence)); // tried again in the next round
-                }
+            const auto [place, fresh] = known.answered.try_emplace(payload.id + "/" + std::to_string(payload.sequence));
+            const bool final = !fresh || impl_->answer(entry, payload, transaction, place->second);
+            alerts.insert(alerts.end(), place->second.begin(), place->second.end());
+            if (!final) {
+                known.answered.erase(place); // tried again in the next round
             }
         }
         seen[entry.id] = std::move(known);
