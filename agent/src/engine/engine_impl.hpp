@@ -25,9 +25,17 @@ struct Engine::Impl {
     struct Seen {
         std::uint64_t tail = 0;
         std::set<std::string> answered; // payloads for which the modules as they are were answered
+        std::uint32_t undone = 0;       // how often a patch had gone from its module
     };
     std::map<ProcessId, Seen> seen;
     std::uint32_t round = 0;
+
+    // Every look at a retired region stops its process, so the looks at one that stays in use grow rarer.
+    struct Pause {
+        std::uint64_t until = 0; // GetTickCount64
+        std::uint64_t length_ms = 0;
+    };
+    std::map<std::uint64_t, Pause> pauses; // by transaction
 
     explicit Impl(Journal opened) : journal(std::move(opened)) {}
 
@@ -37,7 +45,11 @@ struct Engine::Impl {
                                            bool change);
     // Where a patch stands now, read from the target; closes patches whose process or module has gone.
     [[nodiscard]] std::optional<ProcessReport> look_at(const Patch &patch);
-    void release_retired(Transaction &transaction);
+    // The same for what the journal says is in force in a module that is about to be inspected.
+    void look_at_all(const Candidate &candidate);
+    void retire_gone(const Patch &patch);
+    void release_retired(Transaction &transaction, const Limits &limits);
+    [[nodiscard]] bool may_look_again(const Patch &retired, const Limits &limits);
 };
 
 } // namespace hotpatch::engine

@@ -57,6 +57,19 @@ Error about(Code code, const Candidate &candidate, std::string message = {}) {
     return {code, std::move(message), to_utf8(candidate.module.path), 0};
 }
 
+// What stands at each place that the payload would change.
+std::vector<SiteReport> found_sites(const Candidate &candidate, const Payload &payload) {
+    std::vector<SiteReport> reports;
+    for (const auto &site : sites_of(payload, candidate.module.base, candidate.module.base)) {
+        Bytes found(site.length);
+        if (read_memory(candidate.process.handle.get(), site.address, found)) {
+            const auto rva = static_cast<std::uint32_t>(site.address - candidate.module.base);
+            reports.push_back({payload.functions[site.function].name, rva, std::move(found), {}});
+        }
+    }
+    return reports;
+}
+
 ProcessReport describe(const Candidate &candidate) {
     ProcessReport report;
     report.pid = candidate.process.id.pid;
@@ -131,11 +144,14 @@ std::vector<const Patch *> Inspector::patches_in(const ProcessId &process, std::
     return found;
 }
 
-std::optional<Error> Inspector::check_identity(const Candidate &candidate, const Payload &payload) const {
+std::optional<Error> Inspector::check_identity(ProcessReport &report, const Candidate &candidate, const Payload &payload) const {
+    const auto image = images_->get(candidate.module.path);
+    if (image.ok()) {
+        report.file_sha256 = image.value()->sha256;
+    }
     if (!candidate.same_identity) {
         return about(Code::target_module_mismatch, candidate);
     }
-    const auto image = images_->get(candidate.module.path);
     if (!image.ok()) {
         return image.error();
     }
@@ -146,7 +162,9 @@ std::optional<Error> Inspector::check_identity(const Candidate &candidate, const
         error->where = to_utf8(candidate.module.path);
         return error;
     }
-    return check_code(candidate, *image.value());
+    auto error = check_code(candidate, *image.value());
+    report.code_matches = !error;
+    return error;
 }
 
 std::optional<Error> Inspector::check_payload(const ImageFile &image, const Payload &payload) const {
@@ -214,7 +232,11 @@ Inspection Inspector::inspect(const Candidate &candidate, const Payload &payload
     auto error = check_in_force(inspection, candidate, payload);
     if (!error) {
         const auto forbidden = report.verdict == Verdict::already_applied ? std::nullopt : forbidding(conditions);
-        error = forbidden ? std::optional(about(*forbidden, candidate)) : check_identity(candidate, payload);
+        auto mismatch = check_identity(report, candidate, payload);
+        error = forbidden ? std::optional(about(*forbidden, candidate)) : std::move(mismatch);
+    }
+    if (!error && report.verdict == Verdict::would_apply) {
+        report.sites = found_sites(candidate, payload);
     }
     if (error) {
         report.state = error->code == Code::site_changed ? State::inconsistent : report.state;

@@ -32,8 +32,9 @@ public:
     // Makes the changes that an engine which died has left to make, in a stop of its own.
     [[nodiscard]] std::optional<Error> complete(const Process &process, Patch &patch, const std::vector<Change> &changes);
 
-    // Records a patch's next phase.
+    // Records a patch's next phase: what is about to be done, and what is done.
     [[nodiscard]] Status advance(Patch &patch, Phase phase);
+    [[nodiscard]] Status conclude(Patch &patch, Phase phase);
 
     // Removes what a patch that never came into force has in the target.
     [[nodiscard]] Status undo(const Process &process, Patch patch);
@@ -50,7 +51,7 @@ private:
                                  ProcessReport &report);
     [[nodiscard]] Outcome stop_and_change(const Process &process, Patch &patch, const std::vector<Change> &changes,
                                           StopRules rules, const std::vector<NamedRange> &names, ProcessReport &report);
-    void retire(const Process &process, Patch patch, bool unused);
+    void retire(const Process &process, Patch patch, bool unused, ProcessReport &report);
     [[nodiscard]] Status free(const Process &process, Patch patch);
     [[nodiscard]] Result<Guard *> guard();
 

@@ -43,7 +43,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
         return processes.error();
     }
     Transaction transaction(impl_->journal, limits);
-    impl_->release_retired(transaction);
+    impl_->release_retired(transaction, limits);
     const bool search_all = impl_->round++ % rounds_between_searches == 0;
     std::map<ProcessId, Impl::Seen> seen;
     for (const auto &entry : processes.value()) {
@@ -53,13 +53,17 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
         auto known = impl_->seen[entry.id];
         const auto tail = tail_of(entry.id);
         if (tail != known.tail || search_all) {
-            known = {tail, {}};
+            known = {tail, {}, 0};
         }
         for (const auto &payload : wanted) {
             if (!known.answered.insert(payload.id + "/" + std::to_string(payload.sequence)).second) {
                 continue;
             }
-            for (auto &candidate : candidates_in(entry, payload.target)) {
+            auto candidates = candidates_in(entry, payload.target);
+            if (!candidates.ok()) {
+                continue; // it has ended, or it is in the report of what cannot be reached
+            }
+            for (auto &candidate : candidates.value()) {
                 const auto report = impl_->treat(candidate, payload, transaction, true);
                 if (report.verdict != Verdict::error) {
                     continue;
@@ -75,7 +79,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     impl_->seen = std::move(seen);
     impl_->images.clear();
     if (auto status = impl_->journal.compact(); !status.ok()) {
-        return status.error();
+        alerts.push_back(status.error());
     }
     return alerts;
 }
