@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/mitigations.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -33,7 +33,7 @@ bool exists(const std::wstring &path) {
 
 bool is_program(std::wstring_view name) {
     constexpr std::wstring_view extension = L".exe";
-    return name.size() > extension.size() && same_name(name.substr(name.size() - extension.size()), extension);
+    return name.size() > extension.size() && equal_ignoring_case(name.substr(name.size() - extension.size()), extension);
 }
 
 // A process with a program that Windows does not let the agent look into.
@@ -53,7 +53,7 @@ bool may_run(const Closed &process, const Target &target) {
         return false;
     }
     if (is_program(name)) {
-        return same_name(process.name, name);
+        return equal_ignoring_case(process.name, name);
     }
     const auto folder = process.image.substr(0, process.image.size() - file_name_of(process.image).size());
     return !process.is_protected || folder.empty() || exists(folder + name) || exists(system_folder() + L"\\" + name);
@@ -89,7 +89,7 @@ Result<std::vector<Candidate>> candidates_in(const ProcessEntry &entry, const Ta
     const auto name = to_wide(target.name);
     for (const auto &module : modules.value()) {
         const bool same = has_identity(reading.value().handle.get(), module, target);
-        if (!same && !same_name(file_name_of(module.path), name)) {
+        if (!same && !equal_ignoring_case(file_name_of(module.path), name)) {
             continue;
         }
         auto process = open_process(entry.id, Access::read);

@@ -8,7 +8,7 @@
 #include "engine/engine_impl.hpp"
 #include "engine/mitigations.hpp"
 #include "engine/recovery.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -88,7 +88,7 @@ Result<Report> Engine::Impl::treat_all(const Payload &payload, std::span<const s
         return candidates.error();
     }
     Report report{payload.id, payload.sequence, payload.file_sha256, false, {}};
-    Transaction transaction(journal, limits);
+    Transaction transaction(journal, limits, guard);
     if (change) {
         release_retired(transaction, limits);
     }
@@ -145,9 +145,9 @@ std::optional<ProcessReport> Engine::Impl::look_at(const Patch &patch) {
     return report;
 }
 
-// A patch that stands in its module no more: its region is given back when nothing uses it. A module that was loaded anew is patched
-// in the watch's next round. Someone who takes the patch out again and again is not fought with: after a few times the module waits
-// for the watch's rare search of everything.
+// A patch that stands in its module no more: its region is given back when nothing uses it. A module that was loaded anew is
+// patched in the watch's next round. Someone who takes the patch out again and again is not fought with: after a few times the
+// module waits for the watch's rare search of everything.
 void Engine::Impl::retire_gone(const Patch &patch) {
     constexpr std::uint32_t most_prompt_returns = 3;
     auto retired = patch;
@@ -237,7 +237,7 @@ Result<Report> Engine::apply(const Payload &payload, std::span<const std::uint32
 Result<Report> Engine::revert(const std::string &payload_id, std::span<const std::uint32_t> pids, const Limits &limits,
                               bool dry_run) {
     Report report{payload_id, 0, {}, false, {}};
-    Transaction transaction(impl_->journal, limits);
+    Transaction transaction(impl_->journal, limits, impl_->guard);
     for (auto &patch : in_force_of(impl_->journal, payload_id, pids)) {
         report.sequence = patch.sequence;
         report.sha256 = patch.sha256;

@@ -20,6 +20,7 @@ namespace hotpatch::engine {
 struct Engine::Impl {
     Journal journal;
     ImageCache images;
+    std::optional<Guard> guard; // of the last stops; ended by a round of the watch that needs none
 
     // The watch's memory: what a process' module list looked like when it was last searched, and what was already said.
     struct Seen {

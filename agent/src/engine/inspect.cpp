@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/mitigations.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "engine/faults.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -169,7 +169,7 @@ Status Journal::replay() {
     if (head < file_header.size()) { // new, or torn while it was made
         size_ = file_header.size();
         return cut(file_.get(), 0) && append_to(file_.get(), file_header) ? Status(Unit{})
-                                                                       : unusable(path_, "the journal cannot be written");
+                                                                          : unusable(path_, "the journal cannot be written");
     }
     std::span rest(*bytes);
     for (rest = rest.subspan(head); !rest.empty();) {

@@ -30,8 +30,9 @@ public:
     // nothing of what it announces may be done.
     [[nodiscard]] Status record(const Patch &patch);
 
-    // The same for what is done already: it is remembered in any case, and when the disk does not take it now, it stands before the
-    // next record. Until then the file still says what was about to be done, and the next start finds out from the target's memory.
+    // The same for what is done already: it is remembered in any case, and when the disk does not take it now, it stands before
+    // the next record. Until then the file still says what was about to be done, and the next start finds out from the target's
+    // memory.
     [[nodiscard]] Status conclude(const Patch &patch);
 
     // All patches that are not closed, by transaction.

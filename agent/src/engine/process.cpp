@@ -8,7 +8,7 @@
 
 #include "engine/memory.hpp"
 #include "engine/nt.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -119,10 +119,10 @@ Result<std::vector<ProcessEntry>> list_processes() {
         const auto pid = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(record.pid));
         if (pid != 0) {
             const auto &name = record.image;
-            entries.push_back({{pid, static_cast<std::uint64_t>(record.create_time.QuadPart)},
-                               record.thread_count,
-                               name.Buffer == nullptr ? std::wstring()
-                                                      : std::wstring(name.Buffer, name.Length / sizeof(wchar_t))});
+            entries.push_back(
+                {{pid, static_cast<std::uint64_t>(record.create_time.QuadPart)},
+                 record.thread_count,
+                 name.Buffer == nullptr ? std::wstring() : std::wstring(name.Buffer, name.Length / sizeof(wchar_t))});
         }
         if (record.next == 0) {
             return entries;

@@ -10,9 +10,9 @@
 #include "engine/nt.hpp"
 #include "engine/quiescence.hpp"
 #include "engine/region.hpp"
-#include "engine/text.hpp"
 #include "engine/unwind.hpp"
 #include "engine/usage.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -118,14 +118,15 @@ std::uint64_t unix_time() {
 }
 
 Result<Guard *> Transaction::guard() {
-    if (!guard_) {
+    used_guard_ = true;
+    if (!*guard_ || !(*guard_)->watches()) {
         auto started = Guard::start();
         if (!started.ok()) {
             return started.error();
         }
-        guard_.emplace(std::move(started.value()));
+        guard_->emplace(std::move(started.value()));
     }
-    return &*guard_;
+    return &**guard_;
 }
 
 Status Transaction::advance(Patch &patch, Phase phase) {

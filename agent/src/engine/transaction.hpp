@@ -17,7 +17,12 @@ namespace hotpatch::engine {
 
 class Transaction {
 public:
-    Transaction(Journal &journal, const Limits &limits) : journal_(&journal), limits_(limits) {}
+    // `guard` is started when a stop needs it, and left for the next operation: starting it takes longer than everything else.
+    Transaction(Journal &journal, const Limits &limits, std::optional<Guard> &guard)
+        : journal_(&journal), limits_(limits), guard_(&guard) {}
+
+    // Whether anything was stopped, or was about to be.
+    [[nodiscard]] bool used_guard() const noexcept { return used_guard_; }
 
     // Brings the payload into force in a module that passed its inspection. Fills the report; a failure leaves the module as it
     // was.
@@ -57,7 +62,8 @@ private:
 
     Journal *journal_;
     Limits limits_;
-    std::optional<Guard> guard_;
+    std::optional<Guard> *guard_;
+    bool used_guard_ = false;
 };
 
 // Redirects short entries while the target runs: first every padding, then one aligned two-byte exchange for each entry.

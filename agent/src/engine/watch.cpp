@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/engine_impl.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -42,7 +42,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     if (!processes.ok()) {
         return processes.error();
     }
-    Transaction transaction(impl_->journal, limits);
+    Transaction transaction(impl_->journal, limits, impl_->guard);
     impl_->release_retired(transaction, limits);
     const bool search_all = impl_->round++ % rounds_between_searches == 0;
     std::map<ProcessId, Impl::Seen> seen;
@@ -78,6 +78,9 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     }
     impl_->seen = std::move(seen);
     impl_->images.clear();
+    if (!transaction.used_guard()) {
+        impl_->guard.reset();
+    }
     if (auto status = impl_->journal.compact(); !status.ok()) {
         alerts.push_back(status.error());
     }

@@ -12,7 +12,7 @@ from engine_payloads import TargetModule, make_payload
 
 METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"}}
 LIMITS = {"stop_budget_us": 20_000_000, "wait_budget_ms": 60_000}
-THREADS = 3
+THREADS = 2
 
 
 def switch_to_and_fro(engine: Engine, payload: dict[str, object], rounds: int) -> None:
@@ -34,7 +34,7 @@ def test_every_register_is_the_same_while_the_function_is_switched(prefix: Prefi
     payload = make_payload(sample, prefix.folder / "fix_asm.S.obj", {"register_probe": "near"})
     assert target.ask("registers 500") == "0"
     target.ask(f"random {THREADS}")
-    switch_to_and_fro(engine, payload, 20)
+    switch_to_and_fro(engine, payload, 10)
     assert engine.one("apply", payload=payload, **LIMITS)["verdict"] == "applied"
     wait_for_more(target, 1)
     assert target.ask("registers 500") == "0"
@@ -63,7 +63,7 @@ def test_thread_local_storage_is_the_same_for_old_and_new_code(prefix: Prefix, s
     slot = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"tls_slot_plus": "near"}, name="slot")
     assert [target.ask(f"call {name}") for name in ("tls_value_plus", "tls_slot_plus")] == ["1", "1"]
     target.ask(f"tls {THREADS}")
-    switch_to_and_fro(engine, static, 10)
+    switch_to_and_fro(engine, static, 4)
     assert engine.one("apply", payload=static, **LIMITS)["verdict"] == "applied"
     assert engine.one("apply", payload=slot, **LIMITS)["verdict"] == "applied"
     assert [target.ask(f"call {name}") for name in ("tls_value_plus", "tls_slot_plus")] == ["2", "2"]
