@@ -20,6 +20,8 @@ namespace hotpatch::engine {
 struct Limits {
     std::uint32_t stop_budget_us = 50'000; // one stop of one process
     std::uint32_t wait_budget_ms = 10'000; // all attempts on one busy process together
+    // Before a process is stopped again to see whether a region of retired code is still in use; doubles with each look in vain.
+    std::uint32_t release_pause_ms = 2'000;
 };
 
 enum class State : std::uint8_t { applied, not_applied, inconsistent, unknown };
@@ -51,9 +53,11 @@ struct ProcessReport {
     std::optional<std::string> service;
     std::string module;
     std::uint64_t base = 0;
+    std::optional<Sha256> file_sha256; // of the module's file, once it was read
+    std::optional<bool> code_matches;  // the code in memory is the file's, relocated, but for sites of payloads in force
     State state{};
     Verdict verdict{};
-    std::optional<Error> error; // when verdict is error
+    std::optional<Error> error; // when verdict is error; else what the journal could not take yet
     Remedy remedy{};
     double stop_us = 0;      // the longest stop of this operation; in in_force() that of the apply; 0: nothing was stopped
     std::uint64_t since = 0; // in in_force(): seconds since 1970
@@ -62,7 +66,7 @@ struct ProcessReport {
     Mitigations mitigations;
     std::vector<std::string> payloads; // ids in force in this process
     std::optional<Blocking> blocking;
-    std::vector<SiteReport> sites;
+    std::vector<SiteReport> sites; // `after` is empty as long as the place of the new code is not chosen
 };
 
 struct Report {

@@ -35,6 +35,10 @@ double microseconds(double value) {
     return std::round(value * 10) / 10;
 }
 
+Json hash_or_null(const std::optional<Sha256> &hash) {
+    return hash ? Json(to_hex(*hash)) : Json();
+}
+
 Json text_or_null(const std::optional<std::string> &text) {
     return text ? Json(*text) : Json();
 }
@@ -48,7 +52,8 @@ std::string verdict(const ProcessReport &process) {
 
 std::string message(const ProcessReport &process) {
     if (process.verdict != Verdict::error) {
-        return std::string(verdict_texts.at(static_cast<std::size_t>(process.verdict)));
+        const std::string text(verdict_texts.at(static_cast<std::size_t>(process.verdict)));
+        return process.error ? text + " But " + process.error->message + "." : text;
     }
     const Error error = process.error.value_or(Error{Code::agent_internal, {}, {}, 0});
     return error.message.empty() ? std::string(row_of(error.code).text) : error.message;
@@ -83,6 +88,8 @@ Json process_json(const ProcessReport &process) {
                                 {"service", text_or_null(process.service)},
                                 {"module", process.module},
                                 {"base", address(process.base)},
+                                {"file_sha256", hash_or_null(process.file_sha256)},
+                                {"code_matches", process.code_matches ? Json(*process.code_matches) : Json()},
                                 {"state", name_of(process.state)},
                                 {"verdict", verdict(process)},
                                 {"message", message(process)},

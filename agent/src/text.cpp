@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include <windows.h>
 
@@ -90,6 +91,12 @@ bool is_utf8(std::span<const std::uint8_t> bytes) {
     return true;
 }
 
+std::string hex(std::uint64_t value) {
+    std::array<char, 16> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+    return {digits.data(), end};
+}
+
 std::string to_hex(std::span<const std::uint8_t> bytes) {
     std::string result;
     result.reserve(bytes.size() * 2);
@@ -159,6 +166,11 @@ std::optional<Bytes> parse_base64(std::string_view text) {
 bool equal_ignoring_case(std::wstring_view left, std::wstring_view right) {
     return CompareStringOrdinal(left.data(), static_cast<int>(left.size()), right.data(), static_cast<int>(right.size()), TRUE) ==
            CSTR_EQUAL;
+}
+
+std::wstring_view file_name_of(std::wstring_view path) {
+    const auto separator = path.find_last_of(L"\\/");
+    return separator == std::wstring_view::npos ? path : path.substr(separator + 1);
 }
 
 } // namespace hotpatch

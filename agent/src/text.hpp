@@ -21,6 +21,7 @@ namespace hotpatch {
 // True when the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF).
 [[nodiscard]] bool is_utf8(std::span<const std::uint8_t> bytes);
 
+[[nodiscard]] std::string hex(std::uint64_t value); // lower case, without prefix
 [[nodiscard]] std::string to_hex(std::span<const std::uint8_t> bytes);
 // 64 lower-case hexadecimal digits, nothing else.
 [[nodiscard]] std::optional<Sha256> parse_sha256(std::string_view text);
@@ -29,6 +30,7 @@ namespace hotpatch {
 // Canonical base64 (RFC 4648, 4) with padding, nothing else; nothing when the text is anything else.
 [[nodiscard]] std::optional<Bytes> parse_base64(std::string_view text);
 
-[[nodiscard]] bool equal_ignoring_case(std::wstring_view left, std::wstring_view right);
+[[nodiscard]] bool equal_ignoring_case(std::wstring_view left, std::wstring_view right); // as Windows compares file names
+[[nodiscard]] std::wstring_view file_name_of(std::wstring_view path);
 
 } // namespace hotpatch

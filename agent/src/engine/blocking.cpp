@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 

@@ -12,10 +12,15 @@
 
 namespace hotpatch::engine {
 
-// The modules of one process. A process that cannot be read has none.
-[[nodiscard]] std::vector<Candidate> candidates_in(const ProcessEntry &entry, const Target &target);
+// The modules of one process. target_exited, or target_access_denied when Windows does not let the agent look into it.
+[[nodiscard]] Result<std::vector<Candidate>> candidates_in(const ProcessEntry &entry, const Target &target);
 
-// The modules of every process of the host, or of those in `pids` when there are any.
-[[nodiscard]] Result<std::vector<Candidate>> find_candidates(const Target &target, std::span<const std::uint32_t> pids);
+struct Candidates {
+    std::vector<Candidate> modules;
+    std::vector<ProcessReport> closed; // processes that may run the module, but cannot be looked into
+};
+
+// Those of every process of the host, or of the ones in `pids` when there are any.
+[[nodiscard]] Result<Candidates> find_candidates(const Target &target, std::span<const std::uint32_t> pids);
 
 } // namespace hotpatch::engine

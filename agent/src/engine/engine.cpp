@@ -3,11 +3,12 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "engine/engine_impl.hpp"
 #include "engine/mitigations.hpp"
 #include "engine/recovery.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -60,6 +61,7 @@ std::vector<Patch> in_force_of(const Journal &journal, const std::string &id, st
 // -------------------------------------------------------------------------------------------------------------------------
 
 ProcessReport Engine::Impl::treat(Candidate &candidate, const Payload &payload, Transaction &transaction, bool change) {
+    look_at_module(candidate);
     auto inspection = Inspector(journal, images).inspect(candidate, payload);
     auto &report = inspection.report;
     if (report.verdict == Verdict::would_apply) {
@@ -86,19 +88,19 @@ Result<Report> Engine::Impl::treat_all(const Payload &payload, std::span<const s
         return candidates.error();
     }
     Report report{payload.id, payload.sequence, payload.file_sha256, false, {}};
-    Transaction transaction(journal, limits);
+    Transaction transaction(journal, limits, guard);
     if (change) {
-        release_retired(transaction);
+        release_retired(transaction, limits);
     }
-    for (auto &candidate : candidates.value()) {
+    for (auto &candidate : candidates.value().modules) {
         report.processes.push_back(treat(candidate, payload, transaction, change));
         report.changed = report.changed || report.processes.back().verdict == Verdict::applied;
     }
+    auto &closed = candidates.value().closed;
+    std::move(closed.begin(), closed.end(), std::back_inserter(report.processes));
     images.clear(); // tens of MiB that nobody needs until the next operation
     add_services(report.processes);
-    if (auto status = journal.compact(); !status.ok()) {
-        return status.error();
-    }
+    (void)journal.compact(); // a journal that stays long is no reason to withhold what was done
     return report;
 }
 
@@ -121,15 +123,15 @@ std::optional<ProcessReport> Engine::Impl::look_at(const Patch &patch) {
     switch (read_sites(handle, patch)) {
     case SitesState::patched:
         break;
-    case SitesState::unreadable: { // the module was unloaded; its region is given back when nothing uses it
-        auto retired = patch;
-        retired.phase = Phase::retired;
-        (void)journal.record(retired);
+    case SitesState::unreadable: // the module was unloaded
+        retire_gone(patch);
         return std::nullopt;
-    }
     case SitesState::original:
+        retire_gone(patch);
         report.state = State::not_applied;
-        report.error = Error{Code::journal_disagrees, "the module's code is that of its file", patch.module, 0};
+        report.error = Error{Code::journal_disagrees,
+                             "the code is that of the file again: the module was loaded anew, or someone took the patch out",
+                             patch.module, 0};
         break;
     case SitesState::mixed:
     case SitesState::foreign:
@@ -167,8 +169,32 @@ std::vector<InForce> Engine::Impl::look_at_all() {
     return all;
 }
 
+// A patch that stands in its module no more: its region is given back when nothing uses it. A module that was loaded anew is
+// patched in the watch's next round. Someone who takes the patch out again and again is not fought with: after a few times the
+// module waits for the watch's rare search of everything.
+void Engine::Impl::retire_gone(const Patch &patch) {
+    constexpr std::uint32_t most_prompt_returns = 3;
+    auto retired = patch;
+    retired.phase = Phase::retired;
+    (void)journal.conclude(retired);
+    auto &known = seen[patch.process];
+    if (++known.undone <= most_prompt_returns) {
+        known.answered.clear();
+    }
+}
+
+void Engine::Impl::look_at_module(const Candidate &candidate) {
+    std::vector<Patch> patches;
+    for (const auto *patch : Inspector(journal, images).patches_in(candidate.process.id, candidate.module.base)) {
+        patches.push_back(*patch);
+    }
+    for (const auto &patch : patches) {
+        (void)look_at(patch);
+    }
+}
+
 // Regions that were still in use when their patch went out of force.
-void Engine::Impl::release_retired(Transaction &transaction) {
+void Engine::Impl::release_retired(Transaction &transaction, const Limits &limits) {
     std::vector<Patch> retired;
     for (const auto &[number, patch] : journal.open_patches()) {
         if (patch.phase == Phase::retired) {
@@ -177,12 +203,27 @@ void Engine::Impl::release_retired(Transaction &transaction) {
     }
     for (auto &patch : retired) {
         const auto process = open_process(patch.process, Access::change);
-        if (process.ok()) {
-            (void)transaction.release(process.value(), patch);
-        } else if (process.error().code == Code::target_exited) {
+        if (!process.ok() && process.error().code == Code::target_exited) {
             (void)transaction.advance(patch, Phase::closed);
+        } else if (process.ok() && may_look_again(patch, limits)) {
+            (void)transaction.release(process.value(), patch);
         }
     }
+    std::erase_if(pauses, [this](const auto &each) { return !journal.open_patches().contains(each.first); });
+}
+
+// True, and the next pause begins, when the pause since the last look at the region is over.
+bool Engine::Impl::may_look_again(const Patch &retired, const Limits &limits) {
+    constexpr std::uint64_t most_growth = 128; // with the usual pause a look every four minutes
+    auto &pause = pauses[retired.transaction];
+    const auto now = GetTickCount64();
+    if (now < pause.until) {
+        return false;
+    }
+    const std::uint64_t first = limits.release_pause_ms;
+    pause.length_ms = std::clamp(pause.length_ms * 2, first, first * most_growth);
+    pause.until = now + pause.length_ms;
+    return true;
 }
 
 // -- the interface
@@ -220,7 +261,7 @@ Result<Report> Engine::apply(const Payload &payload, std::span<const std::uint32
 Result<Report> Engine::revert(const std::string &payload_id, std::span<const std::uint32_t> pids, const Limits &limits,
                               bool dry_run) {
     Report report{payload_id, 0, {}, false, {}};
-    Transaction transaction(impl_->journal, limits);
+    Transaction transaction(impl_->journal, limits, impl_->guard);
     for (auto &patch : in_force_of(impl_->journal, payload_id, pids)) {
         report.sequence = patch.sequence;
         report.sha256 = patch.sha256;
@@ -230,7 +271,10 @@ Result<Report> Engine::revert(const std::string &payload_id, std::span<const std
         }
         found->remedy = Remedy::none;
         found->stop_us = 0;
-        if (!found->error) {
+        if (found->state == State::not_applied) { // it went without us
+            found->verdict = Verdict::already_reverted;
+            found->error.reset();
+        } else if (!found->error) {
             found->verdict = Verdict::would_revert;
             found->sites = report_sites(patch, true);
             const auto process = open_process(patch.process, Access::change);
@@ -245,9 +289,7 @@ Result<Report> Engine::revert(const std::string &payload_id, std::span<const std
         report.processes.push_back(std::move(*found));
     }
     add_services(report.processes);
-    if (auto status = impl_->journal.compact(); !status.ok()) {
-        return status.error();
-    }
+    (void)impl_->journal.compact();
     return report;
 }
 

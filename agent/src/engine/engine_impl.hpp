@@ -20,15 +20,24 @@ namespace hotpatch::engine {
 struct Engine::Impl {
     Journal journal;
     ImageCache images;
+    std::optional<Guard> guard; // of the last stops; ended by a round of the watch that needs none
 
     // The watch's memory: what a process' module list looked like when it was last searched, and what was already said.
     struct Seen {
         std::uint64_t tail = 0;
         // Payloads for which the modules as they are were answered, with what is wrong as long as they stay so.
         std::map<std::string, std::vector<Error>> answered;
+        std::uint32_t undone = 0; // how often a patch had gone from its module
     };
     std::map<ProcessId, Seen> seen;
     std::uint32_t round = 0;
+
+    // Every look at a retired region stops its process, so the looks at one that stays in use grow rarer.
+    struct Pause {
+        std::uint64_t until = 0; // GetTickCount64
+        std::uint64_t length_ms = 0;
+    };
+    std::map<std::uint64_t, Pause> pauses; // by transaction
 
     explicit Impl(Journal opened) : journal(std::move(opened)) {}
 
@@ -40,10 +49,14 @@ struct Engine::Impl {
     [[nodiscard]] std::optional<ProcessReport> look_at(const Patch &patch);
     // Everything in force, without the names of services, which only people need: asking for them costs more than the rest.
     [[nodiscard]] std::vector<InForce> look_at_all();
-    void release_retired(Transaction &transaction);
     // The watch's look at one process for one payload: patches what it finds; true when there is nothing to try again.
     [[nodiscard]] bool answer(const ProcessEntry &entry, const Payload &payload, Transaction &transaction,
                               std::vector<Error> &wrong);
+    // Looks at what the journal says is in force in a module that is about to be inspected.
+    void look_at_module(const Candidate &candidate);
+    void retire_gone(const Patch &patch);
+    void release_retired(Transaction &transaction, const Limits &limits);
+    [[nodiscard]] bool may_look_again(const Patch &retired, const Limits &limits);
 };
 
 } // namespace hotpatch::engine

@@ -21,9 +21,25 @@ int wanted_point() noexcept {
     return text == nullptr ? 0 : std::atoi(text);
 }
 
+// Waits, for at most half a minute, until the test has done to the target what it wants to have done at this place.
+void hold(const char *name) noexcept {
+    static const char *const place = std::getenv("HOTPATCH_HOLD_AT");
+    static bool held = false;
+    const char *const file = std::getenv("HOTPATCH_HOLD_FILE");
+    if (place == nullptr || file == nullptr || held || std::strcmp(place, name) != 0) {
+        return;
+    }
+    held = true;
+    CloseHandle(CreateFileA(file, GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr, CREATE_ALWAYS, 0, nullptr));
+    for (int waited = 0; waited < 3000 && GetFileAttributesA(file) != INVALID_FILE_ATTRIBUTES; ++waited) {
+        Sleep(10);
+    }
+}
+
 } // namespace
 
 void fault_point(const char *name) noexcept {
+    hold(name);
     static const int wanted = wanted_point();
     if (++points_met == wanted) {
         DWORD done = 0;

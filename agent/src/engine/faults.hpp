@@ -12,7 +12,10 @@ namespace hotpatch::engine {
 void fault_point(const char *name) noexcept;
 [[nodiscard]] int fault_points_met() noexcept;
 // The value of an environment variable: HOTPATCH_STOP_METHOD (threads or process), HOTPATCH_STRICT_PAGES (nobody writes to a page
-// that is not writable, as on Windows), HOTPATCH_GUARD_DIES (the guard dies with the engine).
+// that is not writable, as on Windows), HOTPATCH_GUARD_DIES (the guard dies with the engine), HOTPATCH_THREAD_HANGS (the threads
+// that the engine starts in the target do not begin), HOTPATCH_MITIGATIONS (what Windows
+// answers about a process where Wine has no answer, separated by commas), HOTPATCH_HOLD_AT (the engine waits at the place of this
+// name while the file that HOTPATCH_HOLD_FILE names exists, which it creates there).
 [[nodiscard]] const char *test_setting(const char *name) noexcept;
 #else
 inline void fault_point(const char * /*name*/) noexcept {}

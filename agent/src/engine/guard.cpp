@@ -159,6 +159,10 @@ Result<Guard> Guard::start() {
     return guard;
 }
 
+bool Guard::watches() const noexcept {
+    return WaitForSingleObject(process_.get(), 0) == WAIT_TIMEOUT;
+}
+
 Status Guard::attach(HANDLE process) {
     HANDLE copy = nullptr;
     if (!DuplicateHandle(GetCurrentProcess(), process, process_.get(), &copy, 0, FALSE, DUPLICATE_SAME_ACCESS)) {

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The guard: a second process of the agent's program that lives as long as an operation. When the engine dies in a stop it puts
-// the old bytes back and resumes the target; when looking at the threads takes longer than the deadline (a thread that cannot be
-// read because it hangs in a driver) it resumes the target and tells the engine that the attempt is lost.
+// The guard: a second process of the agent's program that lives while operations follow one another. When the engine dies in a
+// stop it puts the old bytes back and resumes the target; when looking at the threads takes longer than the deadline (a thread
+// that cannot be read because it hangs in a driver) it resumes the target and tells the engine that the attempt is lost.
 //
 // Why a process: a suspension outlives the suspender on every Windows. NtCreateProcessStateChange, whose freeze ends with its
 // handle, would make it superfluous, but exists from Windows Server 2022 on only and is not documented for threads' contexts; a
@@ -25,10 +25,13 @@ public:
     [[nodiscard]] static Result<Guard> start();
 
     Guard(Guard &&) noexcept = default;
-    Guard &operator=(Guard &&) noexcept = delete;
+    Guard &operator=(Guard &&) = delete;
     Guard(const Guard &) = delete;
     Guard &operator=(const Guard &) = delete;
     ~Guard();
+
+    // False when someone ended it.
+    [[nodiscard]] bool watches() const noexcept;
 
     // The process of the stops that follow. The guard gets a handle of its own.
     [[nodiscard]] Status attach(HANDLE process);

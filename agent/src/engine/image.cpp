@@ -8,8 +8,8 @@
 
 #include <bcrypt.h>
 
-#include "engine/text.hpp"
 #include "handle.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/mitigations.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -55,6 +55,19 @@ bool takes_place_of(const Payload &payload, const Patch &patch) {
 
 Error about(Code code, const Candidate &candidate, std::string message = {}) {
     return {code, std::move(message), to_utf8(candidate.module.path), 0};
+}
+
+// What stands at each place that the payload would change.
+std::vector<SiteReport> found_sites(const Candidate &candidate, const Payload &payload) {
+    std::vector<SiteReport> reports;
+    for (const auto &site : sites_of(payload, candidate.module.base, candidate.module.base)) {
+        Bytes found(site.length);
+        if (read_memory(candidate.process.handle.get(), site.address, found)) {
+            const auto rva = static_cast<std::uint32_t>(site.address - candidate.module.base);
+            reports.push_back({payload.functions[site.function].name, rva, std::move(found), {}});
+        }
+    }
+    return reports;
 }
 
 ProcessReport describe(const Candidate &candidate) {
@@ -147,11 +160,14 @@ std::vector<const Patch *> Inspector::patches_in(const ProcessId &process, std::
     return found;
 }
 
-std::optional<Error> Inspector::check_identity(const Candidate &candidate, const Payload &payload) const {
+std::optional<Error> Inspector::check_identity(ProcessReport &report, const Candidate &candidate, const Payload &payload) const {
+    const auto image = images_->get(candidate.module.path);
+    if (image.ok()) {
+        report.file_sha256 = image.value()->sha256;
+    }
     if (!candidate.same_identity) {
         return about(Code::target_module_mismatch, candidate);
     }
-    const auto image = images_->get(candidate.module.path);
     if (!image.ok()) {
         return image.error();
     }
@@ -163,6 +179,7 @@ std::optional<Error> Inspector::check_identity(const Candidate &candidate, const
         return error;
     }
     auto error = check_code(candidate, *image.value());
+    report.code_matches = !error;
     if (error && error->code == Code::target_code_modified && patches_in(candidate.process.id, candidate.module.base).empty() &&
         jumps_as_patched(candidate.process.handle.get(), candidate.module.base, payload)) {
         return about(Code::journal_disagrees, candidate, payload.id + " is in the process' memory but not in the journal");
@@ -235,7 +252,11 @@ Inspection Inspector::inspect(const Candidate &candidate, const Payload &payload
     auto error = check_in_force(inspection, candidate, payload);
     if (!error) {
         const auto forbidden = report.verdict == Verdict::already_applied ? std::nullopt : forbidding(conditions);
-        error = forbidden ? std::optional(about(*forbidden, candidate)) : check_identity(candidate, payload);
+        auto mismatch = check_identity(report, candidate, payload);
+        error = forbidden ? std::optional(about(*forbidden, candidate)) : std::move(mismatch);
+    }
+    if (!error && report.verdict == Verdict::would_apply) {
+        report.sites = found_sites(candidate, payload);
     }
     if (error) {
         const bool inconsistent = error->code == Code::site_changed || error->code == Code::journal_disagrees;

@@ -41,7 +41,8 @@ public:
     [[nodiscard]] std::vector<const Patch *> patches_in(const ProcessId &process, std::uint64_t base) const;
 
 private:
-    [[nodiscard]] std::optional<Error> check_identity(const Candidate &candidate, const Payload &payload) const;
+    [[nodiscard]] std::optional<Error> check_identity(ProcessReport &report, const Candidate &candidate,
+                                                      const Payload &payload) const;
     [[nodiscard]] std::optional<Error> check_code(const Candidate &candidate, const ImageFile &image) const;
     [[nodiscard]] std::optional<Error> check_payload(const ImageFile &image, const Payload &payload) const;
     [[nodiscard]] std::optional<Error> check_in_force(Inspection &inspection, const Candidate &candidate,

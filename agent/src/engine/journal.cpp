@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "engine/faults.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -115,7 +115,7 @@ unique_handle open_or_wait(const std::wstring &path) {
     return file;
 }
 
-bool append(HANDLE file, std::span<const std::uint8_t> bytes) {
+bool append_to(HANDLE file, std::span<const std::uint8_t> bytes) {
     DWORD done = 0;
     return WriteFile(file, bytes.data(), static_cast<DWORD>(bytes.size()), &done, nullptr) && done == bytes.size() &&
            FlushFileBuffers(file);
@@ -168,8 +168,8 @@ Status Journal::replay() {
     }
     if (head < file_header.size()) { // new, or torn while it was made
         size_ = file_header.size();
-        return cut(file_.get(), 0) && append(file_.get(), file_header) ? Status(Unit{})
-                                                                       : unusable(path_, "the journal cannot be written");
+        return cut(file_.get(), 0) && append_to(file_.get(), file_header) ? Status(Unit{})
+                                                                          : unusable(path_, "the journal cannot be written");
     }
     std::span rest(*bytes);
     for (rest = rest.subspan(head); !rest.empty();) {
@@ -197,21 +197,53 @@ void Journal::remember(const Patch &patch) {
     }
 }
 
-Status Journal::record(const Patch &patch) {
-    fault_point("before record");
+Status Journal::append(const Patch &patch) {
     const auto bytes = framed(patch);
-    if (!append(file_.get(), bytes)) {
+    if (!append_to(file_.get(), bytes)) {
         auto failure = unusable(path_, "the journal cannot be written");
         cut(file_.get(), size_); // half a record must not stand before the next one
         return failure;
     }
     size_ += bytes.size();
+    return Unit{};
+}
+
+Status Journal::append_late() {
+    while (!late_.empty()) {
+        if (auto status = append(late_.begin()->second); !status.ok()) {
+            return status;
+        }
+        late_.erase(late_.begin());
+    }
+    return Unit{};
+}
+
+Status Journal::record(const Patch &patch) {
+    fault_point("before record");
+    if (auto status = append_late(); !status.ok()) {
+        return status;
+    }
+    if (auto status = append(patch); !status.ok()) {
+        return status;
+    }
     remember(patch);
     fault_point("after record");
     return Unit{};
 }
 
+Status Journal::conclude(const Patch &patch) {
+    auto status = record(patch);
+    if (!status.ok()) {
+        remember(patch);
+        late_[patch.transaction] = patch;
+    }
+    return status;
+}
+
 Status Journal::compact() {
+    if (auto status = append_late(); !status.ok()) {
+        return status;
+    }
     Bytes bytes(file_header.begin(), file_header.end());
     for (const auto &[transaction, patch] : patches_) {
         const auto record = framed(patch);
@@ -223,7 +255,7 @@ Status Journal::compact() {
     const auto fresh_path = path_ + L".new";
     {
         const auto fresh = open_file(fresh_path, CREATE_ALWAYS);
-        if (!fresh || !append(fresh.get(), bytes)) {
+        if (!fresh || !append_to(fresh.get(), bytes)) {
             return unusable(fresh_path, "the journal cannot be rewritten");
         }
     }

@@ -30,6 +30,11 @@ public:
     // nothing of what it announces may be done.
     [[nodiscard]] Status record(const Patch &patch);
 
+    // The same for what is done already: it is remembered in any case, and when the disk does not take it now, it stands before
+    // the next record. Until then the file still says what was about to be done, and the next start finds out from the target's
+    // memory.
+    [[nodiscard]] Status conclude(const Patch &patch);
+
     // All patches that are not closed, by transaction.
     [[nodiscard]] const std::map<std::uint64_t, Patch> &open_patches() const { return patches_; }
     [[nodiscard]] std::uint64_t next_transaction() const { return next_; }
@@ -40,11 +45,14 @@ public:
 private:
     Journal(std::wstring path, unique_handle file) : path_(std::move(path)), file_(std::move(file)) {}
     [[nodiscard]] Status replay();
+    [[nodiscard]] Status append(const Patch &patch);
+    [[nodiscard]] Status append_late();
     void remember(const Patch &patch);
 
     std::wstring path_;
     unique_handle file_;
     std::map<std::uint64_t, Patch> patches_;
+    std::map<std::uint64_t, Patch> late_; // concluded, but not on the disk yet
     std::uint64_t next_ = 1;
     std::uint64_t size_ = 0;
 };

@@ -24,6 +24,7 @@ inline constexpr int thread_start_address = 9;   // ThreadQuerySetWin32StartAddr
 inline constexpr int thread_suspend_count = 35;  // ThreadSuspendCount, since Windows 8.1
 inline constexpr int system_processes = 5;       // SystemProcessInformation
 inline constexpr ULONG skip_thread_attach = 0x2; // THREAD_CREATE_FLAGS_SKIP_THREAD_ATTACH
+inline constexpr ULONG create_suspended = 0x1;   // THREAD_CREATE_FLAGS_CREATE_SUSPENDED
 inline constexpr int wait_reason_suspended = 5;  // KWAIT_REASON Suspended
 inline constexpr int thread_state_waiting = 5;   // KTHREAD_STATE Waiting
 

@@ -8,7 +8,7 @@
 
 #include "engine/memory.hpp"
 #include "engine/nt.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -33,17 +33,23 @@ static_assert(offsetof(LoaderEntry, base) == 0x30 && offsetof(LoaderEntry, image
 constexpr std::size_t most_modules = 8192; // a circular list that is torn must not hold the reader for ever
 constexpr int read_attempts = 5;
 
+constexpr std::uint64_t no_loader = 0;
+
+// The head of the loader's list; no_loader where there is none (yet), nothing when it cannot be read.
 std::optional<std::uint64_t> load_order_head(HANDLE process) {
     PROCESS_BASIC_INFORMATION info{};
     if (nt::calls().query_process(process, ProcessBasicInformation, &info, sizeof info, nullptr) < 0) {
         return std::nullopt;
     }
     const auto peb = reinterpret_cast<std::uint64_t>(info.PebBaseAddress);
+    if (peb == 0) {
+        return no_loader;
+    }
     const auto ldr = read_value<std::uint64_t>(process, peb + peb_ldr);
-    if (!ldr || *ldr == 0) {
+    if (!ldr) {
         return std::nullopt;
     }
-    return *ldr + ldr_load_order;
+    return *ldr == 0 ? no_loader : *ldr + ldr_load_order;
 }
 
 std::optional<std::wstring> read_path(HANDLE process, const LoaderEntry &entry) {
@@ -82,7 +88,7 @@ std::uint64_t filetime(const FILETIME &time) {
     return (std::uint64_t{time.dwHighDateTime} << 32) | time.dwLowDateTime;
 }
 
-std::wstring image_path(HANDLE process) {
+std::wstring path_of(HANDLE process) {
     std::wstring path(32768, L'\0');
     auto length = static_cast<DWORD>(path.size());
     path.resize(QueryFullProcessImageNameW(process, 0, path.data(), &length) ? length : 0);
@@ -112,7 +118,11 @@ Result<std::vector<ProcessEntry>> list_processes() {
         std::memcpy(&record, buffer.data() + offset, sizeof record);
         const auto pid = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(record.pid));
         if (pid != 0) {
-            entries.push_back({{pid, static_cast<std::uint64_t>(record.create_time.QuadPart)}, record.thread_count});
+            const auto &name = record.image;
+            entries.push_back(
+                {{pid, static_cast<std::uint64_t>(record.create_time.QuadPart)},
+                 record.thread_count,
+                 name.Buffer == nullptr ? std::wstring() : std::wstring(name.Buffer, name.Length / sizeof(wchar_t))});
         }
         if (record.next == 0) {
             return entries;
@@ -136,8 +146,13 @@ Result<Process> open_process(const ProcessId &id, Access access) {
         process.exited()) {
         return Error{Code::target_exited, "", "process " + std::to_string(id.pid), 0};
     }
-    process.image = image_path(process.handle.get());
+    process.image = path_of(process.handle.get());
     return process;
+}
+
+std::wstring image_path(const ProcessId &id) {
+    const unique_handle process(OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, id.pid));
+    return process ? path_of(process.get()) : std::wstring();
 }
 
 Result<std::vector<Module>> list_modules(const Process &process) {
@@ -145,6 +160,9 @@ Result<std::vector<Module>> list_modules(const Process &process) {
         const auto head = load_order_head(process.handle.get());
         if (!head) {
             break;
+        }
+        if (*head == no_loader) {
+            return std::vector<Module>{};
         }
         if (auto modules = walk_modules(process.handle.get(), *head)) {
             return std::move(*modules);
@@ -157,7 +175,7 @@ Result<std::vector<Module>> list_modules(const Process &process) {
 
 std::optional<std::uint64_t> module_list_tail(HANDLE process) {
     const auto head = load_order_head(process);
-    return head ? read_value<std::uint64_t>(process, *head + sizeof(std::uint64_t)) : std::nullopt;
+    return head && *head != no_loader ? read_value<std::uint64_t>(process, *head + sizeof(std::uint64_t)) : std::nullopt;
 }
 
 std::map<std::uint32_t, std::string> service_names() {

@@ -25,6 +25,7 @@ struct ProcessId {
 struct ProcessEntry {
     ProcessId id;
     std::uint32_t threads = 0;
+    std::wstring name; // of its program's file; the kernel's own processes have names too
 };
 
 struct Module {
@@ -48,8 +49,12 @@ struct Process {
 enum class Access : std::uint8_t { read, change };
 [[nodiscard]] Result<Process> open_process(const ProcessId &id, Access access);
 
+// The path of the program, which Windows tells even of protected processes; empty when it does not, or when there is no program.
+[[nodiscard]] std::wstring image_path(const ProcessId &id);
+
 // The loader's list of modules, read from outside in load order: no lock of the target is taken, so the list may change under the
-// reader; a torn read is tried again. target_access_denied when the list cannot be read.
+// reader; a torn read is tried again. A process whose loader has not run yet, or that has none, has no modules.
+// target_access_denied when the list cannot be read.
 [[nodiscard]] Result<std::vector<Module>> list_modules(const Process &process);
 
 // A value that changes when a module is loaded: two reads, against one for each module. Nothing before the loader has run.

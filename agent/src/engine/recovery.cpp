@@ -51,7 +51,7 @@ Found look(HANDLE process, const std::vector<Change> &changes, std::vector<Chang
 
 class Recovery {
 public:
-    explicit Recovery(Journal &journal) : journal_(&journal), transaction_(journal, Limits{}) {}
+    explicit Recovery(Journal &journal) : journal_(&journal), transaction_(journal, Limits{}, guard_) {}
 
     Status recover(Patch patch) {
         const auto process = open_process(patch.process, Access::change);
@@ -155,6 +155,7 @@ private:
     }
 
     Journal *journal_;
+    std::optional<Guard> guard_;
     Transaction transaction_;
 };
 

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/nt.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 

@@ -30,8 +30,8 @@ bool in_any(const std::vector<Range> &ranges, std::uint64_t address) noexcept {
 } // namespace
 
 StopMethod usual_stop_method() {
-    if (const auto *method = test_setting("HOTPATCH_STOP_METHOD")) {
-        return std::string_view(method) == "threads" ? StopMethod::threads : StopMethod::process;
+    if (const char *wanted = test_setting("HOTPATCH_STOP_METHOD")) {
+        return std::string_view(wanted) == "process" ? StopMethod::process : StopMethod::threads;
     }
     return nt::calls().wine ? StopMethod::process : StopMethod::threads;
 }

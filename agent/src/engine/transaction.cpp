@@ -10,9 +10,9 @@
 #include "engine/nt.hpp"
 #include "engine/quiescence.hpp"
 #include "engine/region.hpp"
-#include "engine/text.hpp"
 #include "engine/unwind.hpp"
 #include "engine/usage.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -81,6 +81,14 @@ void forget_stop(Patch &patch) {
     patch.pages.clear();
 }
 
+// The verdict is true, and the journal's trouble stands beside it: what is done is done, also when it cannot be written down yet.
+void tell_late(const Status &recorded, ProcessReport &report) {
+    if (!recorded.ok()) {
+        report.error = recorded.error();
+        report.error->message += "; what was done stands, and is written down as soon as that is possible";
+    }
+}
+
 Error error_of(StopResult result, const Process &process) {
     switch (result) {
     case StopResult::busy:
@@ -110,20 +118,27 @@ std::uint64_t unix_time() {
 }
 
 Result<Guard *> Transaction::guard() {
-    if (!guard_) {
+    used_guard_ = true;
+    if (!*guard_ || !(*guard_)->watches()) {
         auto started = Guard::start();
         if (!started.ok()) {
             return started.error();
         }
-        guard_.emplace(std::move(started.value()));
+        guard_->emplace(std::move(started.value()));
     }
-    return &*guard_;
+    return &**guard_;
 }
 
 Status Transaction::advance(Patch &patch, Phase phase) {
     patch.phase = phase;
     patch.since = unix_time();
     return journal_->record(patch);
+}
+
+Status Transaction::conclude(Patch &patch, Phase phase) {
+    patch.phase = phase;
+    patch.since = unix_time();
+    return journal_->conclude(patch);
 }
 
 // -- prepare: everything that can be done while the target runs
@@ -210,8 +225,9 @@ Transaction::Outcome Transaction::stop_and_change(const Process &process, Patch 
         report.threads = done.threads;
         report.stop_us = std::max(report.stop_us, done.stop_us);
         patch.stop_us = report.stop_us;
-        if (done.result == StopResult::changed) {
-            return {std::nullopt, std::nullopt, done.unused};
+        if (done.result == StopResult::changed) { // or killed after the last byte: then nothing is in force
+            const auto ended = process.exited() ? std::optional(error_of(StopResult::exited, process)) : std::nullopt;
+            return {ended, std::nullopt, done.unused};
         }
         overruns += done.result == StopResult::over_budget ? 1 : 0;
         const bool again =
@@ -286,9 +302,9 @@ void Transaction::apply(const Candidate &candidate, const Payload &payload, Insp
         return fail(*outcome.error);
     }
     forget_stop(patch);
-    const auto recorded = advance(patch, Phase::applied);
+    tell_late(conclude(patch, Phase::applied), report);
     for (const auto &old : leaving) {
-        retire(process, old, outcome.unused);
+        retire(process, old, outcome.unused, report);
     }
     report.state = State::applied;
     report.verdict = Verdict::applied;
@@ -296,9 +312,6 @@ void Transaction::apply(const Candidate &candidate, const Payload &payload, Insp
     report.payloads.push_back(patch.payload_id);
     for (const auto &old : leaving) {
         std::erase(report.payloads, old.payload_id == patch.payload_id ? std::string() : old.payload_id);
-    }
-    if (!recorded.ok()) {
-        report.error = recorded.error(); // it is in force and the next start will find that out from the memory
     }
 }
 
@@ -336,7 +349,7 @@ void Transaction::revert(const Process &process, Patch patch, ProcessReport &rep
     if (outcome.error) {
         if (outcome.error->code != Code::target_inconsistent) {
             forget_stop(patch);
-            (void)advance(patch, Phase::applied);
+            (void)conclude(patch, Phase::applied); // still in force
         } else {
             report.state = State::inconsistent;
         }
@@ -345,12 +358,14 @@ void Transaction::revert(const Process &process, Patch patch, ProcessReport &rep
     report.sites = report_sites(patch, true);
     report.state = State::not_applied;
     report.verdict = Verdict::reverted;
-    retire(process, patch, outcome.unused);
+    retire(process, patch, outcome.unused, report);
 }
 
-void Transaction::retire(const Process &process, Patch patch, bool unused) {
+void Transaction::retire(const Process &process, Patch patch, bool unused, ProcessReport &report) {
     forget_stop(patch);
-    if (advance(patch, Phase::retired).ok() && unused && !points_into(process.handle.get(), patch)) {
+    const auto recorded = conclude(patch, Phase::retired);
+    tell_late(recorded, report);
+    if (recorded.ok() && unused && !points_into(process.handle.get(), patch)) {
         (void)free(process, std::move(patch));
     }
 }
@@ -385,7 +400,7 @@ Result<bool> Transaction::release(const Process &process, Patch patch) {
 
 Status Transaction::undo(const Process &process, Patch patch) {
     if (patch.phase == Phase::preparing && !owns_region(process.handle.get(), patch)) {
-        return advance(patch, Phase::closed);
+        return conclude(patch, Phase::closed);
     }
     return free(process, std::move(patch));
 }
@@ -393,12 +408,11 @@ Status Transaction::undo(const Process &process, Patch patch) {
 Status Transaction::free(const Process &process, Patch patch) {
     forget_stop(patch);
     const bool may_be_registered = patch.phase != Phase::preparing && patch.phase != Phase::allocated;
-    if (auto status = advance(patch, Phase::releasing); !status.ok()) {
-        return status;
-    }
+    // Not having to wait for the journal: from every phase before it the next start does the same, and what is gone is gone.
+    (void)conclude(patch, Phase::releasing);
     if (may_be_registered && !process.exited()) {
         if (auto status = unregister_unwind(process, patch); !status.ok() && status.error().code == Code::target_busy) {
-            (void)advance(patch, Phase::retired);
+            (void)conclude(patch, Phase::retired);
             return status;
         }
     }
@@ -407,7 +421,7 @@ Status Transaction::free(const Process &process, Patch patch) {
         return Error{Code::target_write_failed, "the new code's memory could not be freed", where(process), GetLastError()};
     }
     fault_point("freed");
-    return advance(patch, Phase::closed);
+    return conclude(patch, Phase::closed);
 }
 
 } // namespace hotpatch::engine

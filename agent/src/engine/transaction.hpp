@@ -17,7 +17,12 @@ namespace hotpatch::engine {
 
 class Transaction {
 public:
-    Transaction(Journal &journal, const Limits &limits) : journal_(&journal), limits_(limits) {}
+    // `guard` is started when a stop needs it, and left for the next operation: starting it takes longer than everything else.
+    Transaction(Journal &journal, const Limits &limits, std::optional<Guard> &guard)
+        : journal_(&journal), limits_(limits), guard_(&guard) {}
+
+    // Whether anything was stopped, or was about to be.
+    [[nodiscard]] bool used_guard() const noexcept { return used_guard_; }
 
     // Brings the payload into force in a module that passed its inspection. Fills the report; a failure leaves the module as it
     // was.
@@ -32,8 +37,9 @@ public:
     // Makes the changes that an engine which died has left to make, in a stop of its own.
     [[nodiscard]] std::optional<Error> complete(const Process &process, Patch &patch, const std::vector<Change> &changes);
 
-    // Records a patch's next phase.
+    // Records a patch's next phase: what is about to be done, and what is done.
     [[nodiscard]] Status advance(Patch &patch, Phase phase);
+    [[nodiscard]] Status conclude(Patch &patch, Phase phase);
 
     // Removes what a patch that never came into force has in the target.
     [[nodiscard]] Status undo(const Process &process, Patch patch);
@@ -50,13 +56,14 @@ private:
                                  ProcessReport &report);
     [[nodiscard]] Outcome stop_and_change(const Process &process, Patch &patch, const std::vector<Change> &changes,
                                           StopRules rules, const std::vector<NamedRange> &names, ProcessReport &report);
-    void retire(const Process &process, Patch patch, bool unused);
+    void retire(const Process &process, Patch patch, bool unused, ProcessReport &report);
     [[nodiscard]] Status free(const Process &process, Patch patch);
     [[nodiscard]] Result<Guard *> guard();
 
     Journal *journal_;
     Limits limits_;
-    std::optional<Guard> guard_;
+    std::optional<Guard> *guard_;
+    bool used_guard_ = false;
 };
 
 // Redirects short entries while the target runs: first every padding, then one aligned two-byte exchange for each entry.

@@ -7,9 +7,11 @@
 #include <iterator>
 #include <optional>
 
+#include "engine/faults.hpp"
 #include "engine/nt.hpp"
 #include "engine/region.hpp"
-#include "engine/text.hpp"
+#include "engine/threads.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -85,9 +87,11 @@ Status call_in_target(const Process &process, const Bytes &code, const char *wha
         return failed(Code::target_write_failed, GetLastError());
     }
     HANDLE raw = nullptr;
+    const ULONG flags = nt::skip_thread_attach | (test_setting("HOTPATCH_THREAD_HANGS") != nullptr ? nt::create_suspended : 0);
     const NTSTATUS status = nt::calls().create_thread(&raw, THREAD_ALL_ACCESS, nullptr, process.handle.get(), page->start(),
-                                                      nullptr, nt::skip_thread_attach, 0, 0, 0, nullptr);
+                                                      nullptr, flags, 0, 0, 0, nullptr);
     const unique_handle thread(raw);
+    fault_point("calling");
     if (status < 0) {
         return failed(Code::target_write_failed, static_cast<std::uint32_t>(status));
     }
@@ -107,19 +111,41 @@ std::uint64_t ntdll_function(const char *name) {
     return reinterpret_cast<std::uint64_t>(GetProcAddress(GetModuleHandleW(L"ntdll.dll"), name));
 }
 
+Stub registration_of(const Patch &patch) {
+    return {ntdll_function("RtlAddFunctionTable"), unwind_table_of(patch), patch.unwind_entries, patch.region};
+}
+
+// Whether a thread of the process is on its way through the registration: its code names this very table.
+bool is_being_registered(HANDLE process, const Patch &patch) {
+    const auto expected = registration_of(patch).bytes();
+    bool found = false;
+    each_thread(process, THREAD_QUERY_INFORMATION | SYNCHRONIZE, [&](HANDLE thread) {
+        std::uint64_t start = 0;
+        Bytes code(expected.size());
+        found = WaitForSingleObject(thread, 0) != WAIT_OBJECT_0 &&
+                nt::calls().query_thread(thread, nt::thread_start_address, &start, sizeof start, nullptr) >= 0 &&
+                read_memory(process, start, code) && code == expected;
+        return !found;
+    });
+    return found;
+}
+
 } // namespace
 
 Status register_unwind(const Process &process, const Patch &patch) {
     if (patch.unwind_entries == 0) {
         return Unit{};
     }
-    const Stub stub(ntdll_function("RtlAddFunctionTable"), unwind_table_of(patch), patch.unwind_entries, patch.region);
-    return call_in_target(process, stub.bytes(), "the unwind data could not be registered");
+    return call_in_target(process, registration_of(patch).bytes(), "the unwind data could not be registered");
 }
 
 Status unregister_unwind(const Process &process, const Patch &patch) {
     if (patch.unwind_entries == 0) {
         return Unit{};
+    }
+    if (is_being_registered(process.handle.get(), patch)) {
+        return Error{Code::target_busy, "the unwind data is still being registered", "process " + std::to_string(process.id.pid),
+                     0};
     }
     const Stub stub(ntdll_function("RtlDeleteFunctionTable"), unwind_table_of(patch), 0, 0);
     return call_in_target(process, stub.bytes(), "the unwind data could not be removed");

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/engine_impl.hpp"
-#include "engine/text.hpp"
+#include "text.hpp"
 
 namespace hotpatch::engine {
 
@@ -50,8 +50,12 @@ bool is_late_failure(const ProcessReport &report) {
 
 bool Engine::Impl::answer(const ProcessEntry &entry, const Payload &payload, Transaction &transaction,
                           std::vector<Error> &wrong) {
+    auto candidates = candidates_in(entry, payload.target);
+    if (!candidates.ok()) {
+        return true; // it has ended, or it is in the report of what cannot be reached
+    }
     bool final = true;
-    for (auto &candidate : candidates_in(entry, payload.target)) {
+    for (auto &candidate : candidates.value()) {
         const auto report = treat(candidate, payload, transaction, true);
         if (is_late_failure(report)) {
             wrong.push_back(late_failure(report, payload));
@@ -75,8 +79,8 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     if (!processes.ok()) {
         return processes.error();
     }
-    Transaction transaction(impl_->journal, limits);
-    impl_->release_retired(transaction);
+    Transaction transaction(impl_->journal, limits, impl_->guard);
+    impl_->release_retired(transaction, limits);
     const bool search_all = impl_->round++ % rounds_between_searches == 0;
     std::map<ProcessId, Impl::Seen> seen;
     for (const auto &entry : processes.value()) {
@@ -86,7 +90,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
         auto known = impl_->seen[entry.id];
         const auto tail = tail_of(entry.id);
         if (tail != known.tail || search_all) {
-            known = {tail, {}};
+            known = {tail, {}, 0};
         }
         for (const auto &payload : wanted) {
             const auto [place, fresh] = known.answered.try_emplace(payload.id + "/" + std::to_string(payload.sequence));
@@ -100,8 +104,11 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     }
     impl_->seen = std::move(seen);
     impl_->images.clear();
+    if (!transaction.used_guard()) {
+        impl_->guard.reset();
+    }
     if (auto status = impl_->journal.compact(); !status.ok()) {
-        return status.error();
+        alerts.push_back(status.error());
     }
     return alerts;
 }

@@ -34,6 +34,7 @@ class Lines:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            restore_signals=False,  # a file that may not grow is an error of the write, not the end of the program
             env=prefix.environment | (environment or {}),
             cwd=prefix.folder,
         )
@@ -98,9 +99,29 @@ class Target(Lines):
         return int(calls), int(bad)
 
     def usage(self) -> dict[str, int]:
-        """What the target holds: handles, committed private bytes, of these executable, and bytes both writable and executable."""
-        names = ("handles", "committed", "executable", "writable_code")
+        """What the target holds: handles, committed private bytes, of these executable, bytes both writable and executable, threads."""
+        names = ("handles", "committed", "executable", "writable_code", "threads")
         return dict(zip(names, map(int, self.ask("usage").split()), strict=True))
+
+
+class Outsider(Lines):
+    """Another program that does things to the target."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__(prefix, [str(prefix.folder / "engine-outsider.exe")])
+        self.pid = int(self.read() or "0")
+
+    def ask(self, line: str) -> str:
+        """The answer to a command."""
+        self.write(line)
+        answer = self.read()
+        assert answer is not None, f"the program ended at {line!r}"
+        return answer
+
+    def counts(self, pid: int) -> dict[int, int]:
+        """The suspend count of each thread of a process."""
+        pairs = (pair.split(":") for pair in self.ask(f"counts {pid}").split())
+        return {int(thread): int(count) for thread, count in pairs}
 
 
 class Engine(Lines):
@@ -116,6 +137,16 @@ class Engine(Lines):
         assert answer is not None, f"the engine ended at {op} with {self.process.wait(10)}"
         return t.cast(JSON, json.loads(answer))
 
+    def begin(self, op: str, **arguments: t.Any) -> None:
+        """Sends a request whose reply is read later."""
+        self.write(json.dumps({"op": op, **arguments}))
+
+    def end_of(self) -> JSON:
+        """The only process of the reply to what was begun."""
+        processes = json.loads(self.read() or "{}")["processes"]
+        assert len(processes) == 1, processes
+        return t.cast(JSON, processes[0])
+
     def one(self, op: str, **arguments: t.Any) -> JSON:
         """The only process of the reply."""
         reply = self.request(op, **arguments)
@@ -123,6 +154,25 @@ class Engine(Lines):
         assert processes is not None, reply
         assert len(processes) == 1, processes
         return t.cast(JSON, processes[0])
+
+
+class Hold:
+    """Where an engine waits: it makes a file there and goes on when the file is gone."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def wait(self) -> None:
+        """Until the engine is there."""
+        for _ in range(int(ANSWER_SECONDS / 0.02)):
+            if self.file.exists():
+                return
+            time.sleep(0.02)
+        raise AssertionError("the engine did not come to the place")
+
+    def release(self) -> None:
+        """Lets it go on."""
+        self.file.unlink()
 
 
 class Prefix:
@@ -143,6 +193,18 @@ class Prefix:
         target = Target(self, *(modules or (self.windows_path("sample.dll"),)))
         self._started.append(target)
         return target
+
+    def outsider(self) -> Outsider:
+        """Starts the program that does things to others."""
+        outsider = Outsider(self)
+        self._started.append(outsider)
+        return outsider
+
+    def holding_engine(self, place: str, journal: str = "journal.log", **environment: str) -> tuple[Engine, Hold]:
+        """An engine that waits at a place of its work until the test lets it go on."""
+        hold = Hold(self.folder / "hold")
+        name = self.windows_path(hold.file.name)
+        return self.engine(journal, HOTPATCH_HOLD_AT=place, HOTPATCH_HOLD_FILE=name, **environment), hold
 
     def engine(self, journal: str = "journal.log", **environment: str) -> Engine:
         """Opens an engine."""

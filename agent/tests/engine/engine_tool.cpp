@@ -12,6 +12,9 @@
 
 #include <windows.h>
 
+#include <psapi.h>
+#include <tlhelp32.h>
+
 #include <nlohmann/json.hpp>
 
 #include "engine.hpp"
@@ -116,28 +119,31 @@ json json_of(const en::ProcessReport &process) {
             {"thread", process.blocking->thread}, {"function", process.blocking->function}, {"stack", process.blocking->stack}};
     }
     const auto &flags = process.mitigations;
-    return {{"pid", process.pid},
-            {"image", process.image},
-            {"module", process.module},
-            {"base", process.base},
-            {"service", process.service ? json(*process.service) : json()},
-            {"state", name_of(process.state)},
-            {"verdict", name_of(process)},
-            {"error", process.error ? json_of(*process.error) : json()},
-            {"remedy", name_of(process.remedy)},
-            {"stop_us", process.stop_us},
-            {"attempts", process.attempts},
-            {"threads", process.threads},
-            {"mitigations",
-             {{"ppl", flags.ppl},
-              {"acg", flags.acg},
-              {"cig", flags.cig},
-              {"cfg", flags.cfg},
-              {"cet", flags.cet},
-              {"bitness", flags.bitness}}},
-            {"payloads", process.payloads},
-            {"blocking", blocking},
-            {"sites", sites}};
+    return {
+        {"pid", process.pid},
+        {"image", process.image},
+        {"module", process.module},
+        {"base", process.base},
+        {"file_sha256", process.file_sha256 ? json(to_hex({process.file_sha256->begin(), process.file_sha256->end()})) : json()},
+        {"code_matches", process.code_matches ? json(*process.code_matches) : json()},
+        {"service", process.service ? json(*process.service) : json()},
+        {"state", name_of(process.state)},
+        {"verdict", name_of(process)},
+        {"error", process.error ? json_of(*process.error) : json()},
+        {"remedy", name_of(process.remedy)},
+        {"stop_us", process.stop_us},
+        {"attempts", process.attempts},
+        {"threads", process.threads},
+        {"mitigations",
+         {{"ppl", flags.ppl},
+          {"acg", flags.acg},
+          {"cig", flags.cig},
+          {"cfg", flags.cfg},
+          {"cet", flags.cet},
+          {"bitness", flags.bitness}}},
+        {"payloads", process.payloads},
+        {"blocking", blocking},
+        {"sites", sites}};
 }
 
 json json_of(const std::vector<en::ProcessReport> &processes) {
@@ -163,12 +169,12 @@ json json_of(const hp::Result<std::vector<en::InForce>> &in_force) {
     return {{"in_force", all}};
 }
 
-json watch(en::Engine &engine, const json &request) {
+json watch(en::Engine &engine, const json &request, const en::Limits &limits) {
     std::vector<hp::Payload> wanted;
     for (const auto &each : request.at("payloads")) {
         wanted.push_back(payload_of(each));
     }
-    const auto alerts = engine.watch(wanted, {});
+    const auto alerts = engine.watch(wanted, limits);
     json all = json::array();
     if (alerts.ok()) {
         for (const auto &alert : alerts.value()) {
@@ -178,17 +184,32 @@ json watch(en::Engine &engine, const json &request) {
     return {{"alerts", all}};
 }
 
+DWORD count_threads() {
+    const HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+    THREADENTRY32 entry{};
+    entry.dwSize = sizeof entry;
+    DWORD count = 0;
+    for (BOOL more = Thread32First(snapshot, &entry); more; more = Thread32Next(snapshot, &entry)) {
+        count += entry.th32OwnerProcessID == GetCurrentProcessId() ? 1 : 0;
+    }
+    CloseHandle(snapshot);
+    return count;
+}
+
 // What the engine itself holds, to show that nothing of it grows.
 json usage() {
     DWORD handles = 0;
     GetProcessHandleCount(GetCurrentProcess(), &handles);
-    return {{"handles", handles}};
+    PROCESS_MEMORY_COUNTERS_EX memory{};
+    GetProcessMemoryInfo(GetCurrentProcess(), reinterpret_cast<PROCESS_MEMORY_COUNTERS *>(&memory), sizeof memory);
+    return {{"handles", handles}, {"threads", count_threads()}, {"committed", memory.PrivateUsage}};
 }
 
 json answer(en::Engine &engine, const json &request) {
     const std::string op = request.at("op");
     const auto pids = request.value("pids", std::vector<std::uint32_t>{});
-    const en::Limits limits{request.value("stop_budget_us", 1'000'000U), request.value("wait_budget_ms", 10'000U)};
+    const en::Limits limits{request.value("stop_budget_us", 1'000'000U), request.value("wait_budget_ms", 10'000U),
+                            request.value("release_pause_ms", 0U)};
     const bool dry_run = request.value("dry_run", false);
     if (op == "preflight") {
         return json_of(engine.preflight(payload_of(request.at("payload")), pids));
@@ -203,7 +224,7 @@ json answer(en::Engine &engine, const json &request) {
         return json_of(engine.in_force());
     }
     if (op == "watch") {
-        return watch(engine, request);
+        return watch(engine, request, limits);
     }
     if (op == "usage") {
         return usage();

@@ -21,5 +21,21 @@ across_page:
     .p2align 4
     .globl register_probe
 register_probe:
+    pushq %rcx
+    movl $300, %ecx
+1:
+    loop 1b
+    popq %rcx
     movl $2, %eax
+    ret
+// Reads the module's static thread-local storage as the old code does.
+    .p2align 4
+    .globl tls_value_plus
+tls_value_plus:
+    movl _tls_index(%rip), %eax
+    movq %gs:0x58, %rdx
+    movq (%rdx,%rax,8), %rdx
+    movl tls_offset(%rip), %eax
+    movl (%rdx,%rax), %eax
+    addl $2, %eax
     ret

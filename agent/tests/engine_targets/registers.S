@@ -1,9 +1,16 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// void call_with_registers(void (*function)(void), struct Registers *before, struct Registers *after)
-// Loads every general and vector register and the flags from `before`, calls, and stores what comes back in `after`.
-// struct Registers { uint64_t general[15]; uint64_t flags; __m128 vector[16]; } in the order rax rbx rcx rdx rsi rdi rbp r8-r15.
+// void call_with_registers(void (*function)(void), const struct Registers *before, struct Registers *after)
+// Loads every general, vector and x87 register, MXCSR and the flags from `before`, calls, and stores what comes back in `after`.
+// struct Registers is in target.cpp: general registers in the order rax rbx rcx rdx rsi rdi rbp r8-r15, flags, vectors of 32 bytes
+// (the upper half only where the processor has AVX), MXCSR, whether it has AVX, and the x87 state as FNSAVE stores it.
+    .set flags, 120
+    .set vectors, 128
+    .set mxcsr, 640
+    .set has_avx, 644
+    .set x87, 648
+
     .text
     .globl call_with_registers
 call_with_registers:
@@ -21,11 +28,23 @@ call_with_registers:
     .endr
     movq %rcx, 0xA0(%rsp)
     movq %r8, 0xA8(%rsp)
-    .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movups 128 + \n * 16(%rdx), %xmm\n
-    .endr
+    stmxcsr 0xB8(%rsp)
+    fnstcw 0xBC(%rsp)
     movq %rdx, %rax
-    pushq 120(%rax)
+    cmpl $0, has_avx(%rax)
+    je 1f
+    .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovups vectors + \n * 32(%rax), %ymm\n
+    .endr
+    jmp 2f
+1:
+    .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups vectors + \n * 32(%rax), %xmm\n
+    .endr
+2:
+    frstor x87(%rax)
+    ldmxcsr mxcsr(%rax)
+    pushq flags(%rax)
     popfq
     movq 8(%rax), %rbx
     movq 16(%rax), %rcx
@@ -60,10 +79,24 @@ call_with_registers:
     movq %r14, 104(%rax)
     movq %r15, 112(%rax)
     pushfq
-    popq 120(%rax)
+    popq flags(%rax)
+    cld
+    stmxcsr mxcsr(%rax)
+    fnsave x87(%rax)
+    ldmxcsr 0xB8(%rsp)
+    fldcw 0xBC(%rsp)
+    cmpl $0, has_avx(%rax)
+    je 3f
     .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movups %xmm\n, 128 + \n * 16(%rax)
+    vmovups %ymm\n, vectors + \n * 32(%rax)
     .endr
+    vzeroupper
+    jmp 4f
+3:
+    .irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups %xmm\n, vectors + \n * 32(%rax)
+    .endr
+4:
     movq 0xB0(%rsp), %rcx
     movq %rcx, 0(%rax)
     .irp n,6,7,8,9,10,11,12,13,14,15

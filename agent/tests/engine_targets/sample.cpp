@@ -77,6 +77,17 @@ EXPORT void keep_callback() {
     kept_callback = old_kept;
 }
 
-BOOL WINAPI DllMain(HINSTANCE, DWORD, LPVOID) {
+// What the calling thread keeps in a slot of TlsAlloc's, with 1, then 2 added.
+extern "C" {
+__declspec(dllexport) DWORD tls_slot = TLS_OUT_OF_INDEXES;
+}
+EXPORT int tls_slot_plus(int) {
+    return static_cast<int>(reinterpret_cast<INT_PTR>(TlsGetValue(tls_slot))) + 1;
+}
+
+BOOL WINAPI DllMain(HINSTANCE, DWORD reason, LPVOID) {
+    if (reason == DLL_PROCESS_ATTACH) {
+        tls_slot = TlsAlloc();
+    }
     return TRUE;
 }
