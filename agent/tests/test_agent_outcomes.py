@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ class Intruder:
         finally:
             for writer in self._writers:
                 writer.send_signal(signal.SIGSTOP)
+                os.waitpid(writer.pid, os.WUNTRACED)  # a write on its way is done by then
 
     def close(self) -> None:
         """Ends him."""
