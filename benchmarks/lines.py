@@ -62,7 +62,7 @@ def lines(document: JSON) -> list[Line]:
     for name, raw in document["measured"].items():
         kind, *words = name.split("/")
         made += list(_MAKERS[kind](raw, *words))
-    made += [Line("not measured", name, why) for name, why in document["not_measured"].items()]
+    made += [Line("not measured", name, "", goal=why) for name, why in document["not_measured"].items()]
     return made
 
 
@@ -142,7 +142,8 @@ def _service(raw: JSON) -> Iterator[Line]:
             yield Line(group, line.name, line.figure) if first else line
         yield Line(group, f"{words}: failed requests", str(seen["failures"]), goal="none", met=seen["failures"] == 0)
     stops = [max(pair) for pair in raw["stops"]]
-    yield Line(group, "longest stop of the service", milliseconds(max(stops)) if stops else "none")
+    yield Line(group, "longest stop that changed the service", milliseconds(max(stops)) if stops else "none")
+    yield Line(group, "operations that gave up, busy or over budget, and were tried again", str(raw["given_up"]))
 
 
 _MAKERS: t.Final[dict[str, Callable[..., Iterator[Line]]]] = {

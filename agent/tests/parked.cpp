@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A DLL with a function in which a thread stays as long as it is told to, and the program around it (-DPROGRAM), which loads it when
-// told to: each line that it reads is a command, each line that it prints the answer. STEP is what differs between the builds of the
-// DLL.
+// A DLL with a function in which a thread stays as long as it is told to, and the program around it (-DPROGRAM), which loads it
+// when told to: each line that it reads is a command, each line that it prints the answer. STEP is what differs between the
+// builds of the DLL.
 #include <windows.h>
 
 #ifndef PROGRAM

@@ -100,23 +100,19 @@ class Module:
     def all_of(host: Host, processes: list[Json]) -> list[Module]:
         """From the processes of an apply's report."""
         linux = {each.pid: each.linux_pid for each in host.processes()}
-        modules = []
-        for process in processes:
-            base, sites = int(process["base"], 16), process["sites"]
-            assert sites
-            modules.append(
-                Module(
-                    Path(f"/proc/{linux[process['pid']]}/mem"),
-                    {base + site["rva"]: bytes.fromhex(site["after"]) for site in sites},
-                    {base + site["rva"]: bytes.fromhex(site["before"]) for site in sites},
-                )
-            )
-        return modules
+        return [Module(Path(f"/proc/{linux[process['pid']]}/mem"), {}, {}).as_in(process) for process in processes]
 
     @staticmethod
     def of(host: Host, process: Json) -> Module:
         """From one process of an apply's report."""
         return Module.all_of(host, [process])[0]
+
+    def as_in(self, process: Json) -> Module:
+        """With the sites of another report about the same process."""
+        base, sites = int(process["base"], 16), process["sites"]
+        assert sites
+        patched = {base + site["rva"]: bytes.fromhex(site["after"]) for site in sites}
+        return Module(self.memory, patched, {base + site["rva"]: bytes.fromhex(site["before"]) for site in sites})
 
     def read(self) -> dict[int, bytes]:
         """What stands at the sites now."""

@@ -51,7 +51,7 @@ def test_a_quick_run_measures_everything_shows_every_line_and_leaves_nothing_run
     page = (tmp_path / "benchmarks.html").read_text(encoding="utf-8")
     text = html.unescape(re.sub(r"<[^>]+>", " ", page))
     for line in document["lines"]:
-        for word in (line["group"], line["name"], line["figure"]):
+        for word in (line["group"], line["name"], line["figure"], line["goal"]):
             assert word in done.stdout
             assert word in text
     assert page.count("<svg") > 10
