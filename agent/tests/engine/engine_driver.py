@@ -38,6 +38,7 @@ class Lines:
             env=prefix.environment | (environment or {}),
             cwd=prefix.folder,
         )
+        self.patience = ANSWER_SECONDS  # for one answer
         self._answers: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -54,12 +55,12 @@ class Lines:
             self.process.stdin.write(line.encode() + b"\n")
             self.process.stdin.flush()
 
-    def read(self, seconds: float = ANSWER_SECONDS) -> str | None:
+    def read(self, seconds: float | None = None) -> str | None:
         """The next line, or None when the program has ended."""
         try:
-            return self._answers.get(timeout=seconds)
+            return self._answers.get(timeout=seconds or self.patience)
         except queue.Empty as error:
-            raise AssertionError(f"no answer within {seconds} s") from error
+            raise AssertionError(f"no answer within {seconds or self.patience} s") from error
 
     def wait(self, seconds: float = ANSWER_SECONDS) -> int:
         """The exit code."""
@@ -86,10 +87,10 @@ class Target(Lines):
         for module in modules:
             assert self.ask(f"load {module}") == "loaded"
 
-    def ask(self, line: str, seconds: float = ANSWER_SECONDS) -> str:
+    def ask(self, line: str) -> str:
         """The answer to a command."""
         self.write(line)
-        answer = self.read(seconds)
+        answer = self.read()
         assert answer is not None, f"the target ended at {line!r}"
         return answer
 

@@ -13,13 +13,13 @@
 #include <windows.h>
 
 #include <psapi.h>
-#include <tlhelp32.h>
 
 #include <nlohmann/json.hpp>
 
 #include "engine.hpp"
 #include "engine/faults.hpp"
 #include "engine/mitigations.hpp"
+#include "holdings.hpp"
 
 using nlohmann::json;
 namespace hp = hotpatch;
@@ -184,25 +184,11 @@ json watch(en::Engine &engine, const json &request, const en::Limits &limits) {
     return {{"alerts", all}};
 }
 
-DWORD count_threads() {
-    const HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
-    THREADENTRY32 entry{};
-    entry.dwSize = sizeof entry;
-    DWORD count = 0;
-    for (BOOL more = Thread32First(snapshot, &entry); more; more = Thread32Next(snapshot, &entry)) {
-        count += entry.th32OwnerProcessID == GetCurrentProcessId() ? 1 : 0;
-    }
-    CloseHandle(snapshot);
-    return count;
-}
-
 // What the engine itself holds, to show that nothing of it grows.
 json usage() {
-    DWORD handles = 0;
-    GetProcessHandleCount(GetCurrentProcess(), &handles);
     PROCESS_MEMORY_COUNTERS_EX memory{};
     GetProcessMemoryInfo(GetCurrentProcess(), reinterpret_cast<PROCESS_MEMORY_COUNTERS *>(&memory), sizeof memory);
-    return {{"handles", handles}, {"threads", count_threads()}, {"committed", memory.PrivateUsage}};
+    return {{"handles", holdings::count_handles()}, {"threads", holdings::count_threads()}, {"committed", memory.PrivateUsage}};
 }
 
 json answer(en::Engine &engine, const json &request) {

@@ -12,6 +12,7 @@ from engine_driver import JSON, Outsider, Prefix, released
 from engine_payloads import TargetModule, make_payload
 
 METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"}}
+THREAD_PAGE = 4096  # the code of the thread that an engine which died has left; it is in nobody's way
 LONG = {"stop_budget_us": 60_000_000}  # the test does something in the middle of the stop
 
 
@@ -244,3 +245,27 @@ def test_a_process_that_cannot_run_the_module_is_not_named(prefix: Prefix, sampl
     shutil.copy(prefix.folder / "sample.dll", prefix.folder / "elsewhere.dll")
     line = protected.one("preflight", payload=library)
     assert (line["verdict"], line["remedy"], line["mitigations"]["ppl"]) == ("target_protected", "reboot", True)
+
+
+def test_new_code_whose_registration_hangs_is_kept_until_it_is_over(prefix: Prefix, sample: TargetModule) -> None:
+    target, outsider = prefix.target(), prefix.outsider()
+    executable = target.usage()["executable"]
+    payload = near_fix(prefix, sample)
+    engine, hold = prefix.holding_engine("calling", HOTPATCH_THREAD_HANGS="1")
+    threads = set(outsider.counts(target.pid))
+    engine.begin("apply", payload=payload)
+    hold.wait()
+    engine.process.kill()
+    engine.wait()
+    hold.release()
+    (hanging,) = set(outsider.counts(target.pid)) - threads
+    engine = prefix.engine()
+    for _round in range(3):
+        assert engine.request("watch", payloads=[])["alerts"] == []
+        assert engine.request("in_force") == {"in_force": []}
+        assert target.usage()["executable"] > executable + THREAD_PAGE
+    assert outsider.ask(f"resume-thread {hanging}") == "1"
+    assert released(engine, target, executable + THREAD_PAGE)
+    assert (target.ask("call near_answer"), target.ask("catch 9")) == ("10", "10")
+    assert engine.one("apply", payload=payload)["verdict"] == "applied"
+    assert target.ask("call near_answer") == "20"

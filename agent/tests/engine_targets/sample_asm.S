@@ -36,7 +36,8 @@ register_probe:
     movl $1, %eax
     ret
 
-// A variable in the module's static thread-local storage (between the .tls and .tls$ZZZ of the C runtime): set_tls_value sets it, tls_value_plus gives it with 1, then 2 added.
+// A variable in the module's static thread-local storage (between the .tls and .tls$ZZZ of the C runtime): set_tls_value sets it,
+// tls_value_plus gives it with 1, then 2 added.
     .section .tls$B,"dw"
 tls_value:
     .long 0

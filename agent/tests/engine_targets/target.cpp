@@ -19,7 +19,7 @@
 
 #include <windows.h>
 
-#include <tlhelp32.h>
+#include "holdings.hpp"
 
 using Answer = int (*)(int);
 using Recurse = int (*)(int, Answer);
@@ -270,18 +270,6 @@ std::string write_over(const std::string &argument) {
     return "written";
 }
 
-DWORD count_threads() {
-    const HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
-    THREADENTRY32 entry{};
-    entry.dwSize = sizeof entry;
-    DWORD count = 0;
-    for (BOOL more = Thread32First(snapshot, &entry); more; more = Thread32Next(snapshot, &entry)) {
-        count += entry.th32OwnerProcessID == GetCurrentProcessId() ? 1 : 0;
-    }
-    CloseHandle(snapshot);
-    return count;
-}
-
 std::string deep_inside(const std::string &how) {
     ResetEvent(entered);
     ResetEvent(leave);
@@ -449,8 +437,7 @@ std::string command(const std::string &line) {
         return std::to_string(info.Protect);
     }
     if (verb == "usage") {
-        DWORD handles = 0;
-        GetProcessHandleCount(GetCurrentProcess(), &handles);
+        const DWORD handles = holdings::count_handles();
         std::uint64_t committed = 0, executable = 0, writable_code = 0;
         for (std::uint64_t address = 0x10000; address < 0x7FFFFFFE0000;) {
             MEMORY_BASIC_INFORMATION info{};
@@ -465,7 +452,7 @@ std::string command(const std::string &line) {
             address = reinterpret_cast<std::uint64_t>(info.BaseAddress) + info.RegionSize;
         }
         return std::to_string(handles) + " " + std::to_string(committed) + " " + std::to_string(executable) + " " +
-               std::to_string(writable_code) + " " + std::to_string(count_threads());
+               std::to_string(writable_code) + " " + std::to_string(holdings::count_threads());
     }
     return "unknown command";
 }
