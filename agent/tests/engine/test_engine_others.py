@@ -28,9 +28,7 @@ def nothing_is_left(prefix: Prefix) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", ["allocated", "before stop", "gathered", "committing", "resuming"])
-def test_a_target_that_is_killed_in_the_middle_is_said_to_have_ended(
-    prefix: Prefix, sample: TargetModule, method: str, place: str
-) -> None:
+def test_a_target_that_is_killed_in_the_middle_is_said_to_have_ended(prefix: Prefix, sample: TargetModule, method: str, place: str) -> None:
     target, other = prefix.target(), prefix.target()
     engine, hold = prefix.holding_engine(place, **METHODS[method])
     handles = engine.request("usage")["handles"]
