@@ -41,9 +41,7 @@ def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, s
 @pytest.mark.slow
 @pytest.mark.parametrize("quiescence", ["entry", "functions"])
 @pytest.mark.parametrize("method", METHODS)
-def test_applied_while_threads_are_made_and_end_in_a_storm(
-    prefix: Prefix, sample: TargetModule, method: str, quiescence: str
-) -> None:
+def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sample: TargetModule, method: str, quiescence: str) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
     payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"}, quiescence=quiescence)
     target.ask("storm 4")

@@ -29,11 +29,10 @@ def test_the_report_is_complete_and_true_and_nothing_is_changed(prefix: Prefix, 
     assert found["mitigations"] == {"ppl": False, "acg": False, "cig": False, "cfg": False, "cet": False, "bitness": 64}
     assert (found["payloads"], found["blocking"], found["stop_us"], found["attempts"]) == ([], None, 0, 0)
     short, near = sample.addresses["short_answer"], sample.addresses["near_answer"]
-    places = [("short_answer", short - 5, 5), ("short_answer", short, 2), ("near_answer", near, 5)]
-    assert sorted(found["sites"], key=lambda site: site["rva"]) == sorted(
-        ({"function": name, "rva": rva, "before": target.ask(f"bytes {rva} {length}"), "after": ""} for name, rva, length in places),
-        key=lambda site: site["rva"],
-    )
+    places = sorted([(short - 5, 5, "short_answer"), (short, 2, "short_answer"), (near, 5, "near_answer")])
+    assert sorted(found["sites"], key=lambda site: int(site["rva"])) == [
+        {"function": name, "rva": rva, "before": target.ask(f"bytes {rva} {length}"), "after": ""} for rva, length, name in places
+    ]
     assert target.usage() == before
 
 

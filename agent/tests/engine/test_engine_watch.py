@@ -52,7 +52,7 @@ def test_a_patch_that_someone_takes_out_is_told_of_and_brought_back_a_few_times(
     payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
     original = target.ask(f"bytes {sample.addresses['near_answer']} 5")
     assert engine.request("watch", payloads=[payload])["alerts"] == []
-    answers = []
+    answers: list[str] = []
     for _time in range(5):
         target.ask(f"write near_answer {original}")
         assert target.ask("call near_answer") == "10"

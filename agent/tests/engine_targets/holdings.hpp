@@ -27,7 +27,7 @@ struct HandleEntry {
 inline DWORD count_handles() {
     constexpr auto handle_information = static_cast<SYSTEM_INFORMATION_CLASS>(16);
     constexpr std::size_t head = 8;
-    std::vector<std::uint8_t> buffer(1 << 20);
+    static std::vector<std::uint8_t> buffer(1 << 20); // made once: a later count must not need memory that a test has taken
     ULONG needed = 0;
     while (NtQuerySystemInformation(handle_information, buffer.data(), static_cast<ULONG>(buffer.size()), &needed) < 0) {
         buffer.resize(buffer.size() * 2);
