@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from engine_driver import Prefix
@@ -48,12 +47,14 @@ def test_entry_quiescence_lets_a_thread_finish_in_old_code(prefix: Prefix, sampl
 
 
 def test_applied_while_it_waits_for_the_thread_to_leave(prefix: Prefix, sample: TargetModule) -> None:
-    target, engine = prefix.target(), prefix.engine()
+    target = prefix.target()
+    engine, hold = prefix.holding_engine("after stop")
     payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"wait_inside": "near"}, quiescence="functions")
     target.ask("inside wait")
     engine.write('{"op": "apply", "wait_budget_ms": 60000, "payload": ' + json.dumps(payload) + "}")
-    time.sleep(0.3)
+    hold.wait()
     assert target.ask("leave") == "100"
+    hold.release()
     reply = json.loads(engine.read() or "{}")
     assert reply["processes"][0]["verdict"] == "applied"
     assert reply["processes"][0]["attempts"] > 1
