@@ -21,8 +21,10 @@ int wanted_point() noexcept {
     return text == nullptr ? 0 : std::atoi(text);
 }
 
+} // namespace
+
 // Waits, for at most half a minute, until the test has done to the target what it wants to have done at this place.
-void hold(const char *name) noexcept {
+void hold_point(const char *name) noexcept {
     static const char *const place = std::getenv("HOTPATCH_HOLD_AT");
     static bool held = false;
     const char *const file = std::getenv("HOTPATCH_HOLD_FILE");
@@ -36,10 +38,8 @@ void hold(const char *name) noexcept {
     }
 }
 
-} // namespace
-
 void fault_point(const char *name) noexcept {
-    hold(name);
+    hold_point(name);
     static const int wanted = wanted_point();
     if (++points_met == wanted) {
         DWORD done = 0;

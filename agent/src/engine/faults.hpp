@@ -11,6 +11,8 @@ namespace hotpatch::engine {
 // Ends this process at once, without any clean-up, at the place whose number HOTPATCH_FAULT_AT names (the first is 1).
 void fault_point(const char *name) noexcept;
 [[nodiscard]] int fault_points_met() noexcept;
+// A place at which the tests let the engine wait (HOTPATCH_HOLD_AT, below), as they can at every place above.
+void hold_point(const char *name) noexcept;
 // The value of an environment variable: HOTPATCH_STOP_METHOD (threads or process), HOTPATCH_STRICT_PAGES (nobody writes to a page
 // that is not writable, as on Windows), HOTPATCH_GUARD_DIES (the guard dies with the engine), HOTPATCH_THREAD_HANGS (the threads
 // that the engine starts in the target do not begin), HOTPATCH_MITIGATIONS (what Windows
@@ -19,6 +21,7 @@ void fault_point(const char *name) noexcept;
 [[nodiscard]] const char *test_setting(const char *name) noexcept;
 #else
 inline void fault_point(const char * /*name*/) noexcept {}
+inline void hold_point(const char * /*name*/) noexcept {}
 [[nodiscard]] inline const char *test_setting(const char * /*name*/) noexcept {
     return nullptr;
 }

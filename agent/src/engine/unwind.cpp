@@ -91,7 +91,7 @@ Status call_in_target(const Process &process, const Bytes &code, const char *wha
     const NTSTATUS status = nt::calls().create_thread(&raw, THREAD_ALL_ACCESS, nullptr, process.handle.get(), page->start(),
                                                       nullptr, flags, 0, 0, 0, nullptr);
     const unique_handle thread(raw);
-    fault_point("calling");
+    hold_point("calling");
     if (status < 0) {
         return failed(Code::target_write_failed, static_cast<std::uint32_t>(status));
     }

@@ -29,13 +29,23 @@ inline DWORD count_handles() {
     constexpr std::size_t head = 8;
     static std::vector<std::uint8_t> buffer(1 << 20); // made once: a later count must not need memory that a test has taken
     ULONG needed = 0;
-    while (NtQuerySystemInformation(handle_information, buffer.data(), static_cast<ULONG>(buffer.size()), &needed) < 0) {
-        buffer.resize(buffer.size() * 2);
+    constexpr auto too_small = static_cast<NTSTATUS>(0xC0000004); // STATUS_INFO_LENGTH_MISMATCH
+    constexpr int most_attempts = 20;
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+        const NTSTATUS status =
+            NtQuerySystemInformation(handle_information, buffer.data(), static_cast<ULONG>(buffer.size()), &needed);
+        if (status >= 0) {
+            break;
+        }
+        if (status == too_small && needed > buffer.size()) {
+            buffer.resize(needed * 2);
+        }
+        Sleep(5);
     }
     ULONG count = 0;
     std::memcpy(&count, buffer.data(), sizeof count);
     DWORD own = 0;
-    for (ULONG index = 0; index < count; ++index) {
+    for (std::size_t index = 0; index < count && head + (index + 1) * sizeof(HandleEntry) <= buffer.size(); ++index) {
         HandleEntry entry{};
         std::memcpy(&entry, buffer.data() + head + index * sizeof entry, sizeof entry);
         own += entry.owner == GetCurrentProcessId() ? 1 : 0;
