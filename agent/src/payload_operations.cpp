@@ -237,19 +237,29 @@ Result<Json> apply_operation(Call &call, const Json &arguments) {
         return verified.error();
     }
     const Payload &payload = verified.value().payload;
-    auto report = call.with_engine<engine::Report>(
-        [&](engine::Engine &engine) { return engine.apply(payload, pids, limits, call.dry_run()); });
-    if (!report) {
-        return report.error();
+    const auto before = load_desired(call.paths());
+    if (!before) {
+        return before.error();
     }
-    bool changed = any_would(report.value(), engine::Verdict::would_apply);
+    // What is wanted is written down first: should it not fit on the disk, no process has been changed yet, and should the agent
+    // end in the middle, the service goes on from there.
+    bool changed = false;
     if (persist) {
         const auto wanted = want(call.paths(), payload, call.dry_run());
         if (!wanted) {
             return wanted.error();
         }
-        changed = changed || wanted.value();
+        changed = wanted.value();
     }
+    auto report = call.with_engine<engine::Report>(
+        [&](engine::Engine &engine) { return engine.apply(payload, pids, limits, call.dry_run()); });
+    if (!report) {
+        if (changed && !call.dry_run()) {
+            (void)save_desired(call.paths(), before.value()); // refused as a whole: nothing is wanted that was not before
+        }
+        return report.error();
+    }
+    changed = changed || any_would(report.value(), engine::Verdict::would_apply);
     const bool accepted = persist || any_would(report.value(), engine::Verdict::applied);
     if (accepted && !call.dry_run()) {
         const auto recorded = accept_sequence(call.paths(), payload.id, payload.sequence);

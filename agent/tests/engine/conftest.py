@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_driver import WINE, Prefix
+from engine_driver import WINE, WINESERVER, Prefix
 from engine_payloads import TargetModule
+
+from lab.wine import kill_until_gone, processes_of_prefix
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUILD = REPOSITORY / ".build" / "engine-tests"
@@ -44,9 +46,16 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefix]:
     """A Wine prefix of these tests' own."""
     root = tmp_path_factory.mktemp("engine") / "prefix"
     prefix = Prefix(root, root.parent)
-    subprocess.run([WINE, "wineboot.exe", "-i"], env=prefix.environment, check=True, capture_output=True, timeout=120)
+    root.mkdir()
+    # Stays until the end: one that a target started would give way to others as the target does.
+    server = subprocess.Popen([WINESERVER, "-f", "-p"], env=prefix.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    boot = [WINE, "wineboot.exe", "-i"]
+    # Nothing of what it prints is read: programs that it leaves running would keep a pipe open.
+    subprocess.run(boot, env=prefix.environment, check=True, timeout=300, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield prefix
-    subprocess.run(["/usr/lib/wine/wineserver64", "-k"], env=prefix.environment, check=False)
+    subprocess.run([WINESERVER, "-k"], env=prefix.environment, check=False)
+    server.wait(60)
+    kill_until_gone(lambda: processes_of_prefix(root))  # Wine's device programs outlive their server
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import typing as t
 from pathlib import Path
 
 WINE: t.Final = "/usr/lib/wine/wine64"
+WINESERVER: t.Final = "/usr/lib/wine/wineserver64"
 ANSWER_SECONDS: t.Final = 180.0
 KILLED: t.Final = 99  # the exit code of an engine that died at a fault point
 
@@ -28,9 +29,9 @@ JSON: t.TypeAlias = dict[str, t.Any]
 class Lines:
     """A Windows program that answers each line with a line."""
 
-    def __init__(self, prefix: Prefix, arguments: list[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(self, prefix: Prefix, arguments: list[str], environment: dict[str, str] | None = None, *, nice: int = 0) -> None:
         self.process = subprocess.Popen(
-            [WINE, *arguments],
+            ["nice", "-n", str(nice), WINE, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -82,7 +83,8 @@ class Target(Lines):
     """The program that is patched."""
 
     def __init__(self, prefix: Prefix, *modules: str) -> None:
-        super().__init__(prefix, [str(prefix.folder / "engine-target.exe")])
+        # Its threads call without pause: beside hundreds of them the engine and Wine's server would have a hundredth of a processor.
+        super().__init__(prefix, [str(prefix.folder / "engine-target.exe")], nice=19)
         self.pid = int(self.read() or "0")
         for module in modules:
             assert self.ask(f"load {module}") == "loaded"
@@ -91,7 +93,7 @@ class Target(Lines):
         """The answer to a command."""
         self.write(line)
         answer = self.read()
-        assert answer is not None, f"the target ended at {line!r}"
+        assert answer is not None, f"the target ended at {line!r} with {self.process.wait(10)}"
         return answer
 
     def counts(self) -> tuple[int, int]:
@@ -229,9 +231,11 @@ class Prefix:
 def released(engine: Engine, target: Target, executable: int) -> bool:
     """Whether the memory of new code is given back within a bounded number of the watch's rounds.
 
-    A stack may still hold an old return address by chance when a patch goes; its region is then freed by a later round.
+    A stack may still hold an old return address by chance when a patch goes; its region is then freed by a later round. That may be
+    the stack of a thread that has ended, too.
     """
     for _ in range(50):
+        target.ask("turnover")
         if target.usage()["executable"] == executable:
             return True
         engine.request("watch", payloads=[])

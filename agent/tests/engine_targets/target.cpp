@@ -47,7 +47,7 @@ namespace {
 
 HMODULE sample = nullptr;
 volatile long looping = 0;
-HANDLE entered = nullptr, leave = nullptr;
+HANDLE entered = nullptr, leave = nullptr, begin = nullptr;
 std::atomic<long> calls{0}, bad{0};
 std::atomic<bool> calling{false}, storming{false};
 std::vector<std::thread> workers;
@@ -69,6 +69,7 @@ bool in_steps(int value) {
 
 // An exception takes a thousand times as long as a call, and a thread that is always in one is always in the patched function.
 void call_for_ever() {
+    WaitForSingleObject(begin, INFINITE);
     const auto quick = find<Answer>("short_answer");
     const auto near_one = find<Answer>("near_answer");
     const auto recurse = find<Recurse>("recurse");
@@ -365,6 +366,7 @@ std::string command(const std::string &line) {
         for (int index = 0; index < number; ++index) {
             workers.emplace_back(call_for_ever);
         }
+        SetEvent(begin); // all at once: those that call already would leave the maker of the others little time
         return "calling";
     }
     if (verb == "tls") {
@@ -410,6 +412,10 @@ std::string command(const std::string &line) {
         }
         workers.clear();
         return std::to_string(calls) + " " + std::to_string(bad);
+    }
+    if (verb == "turnover") { // Wine keeps the stack of the thread that ended last until the next one ends
+        std::thread([] {}).join();
+        return "done";
     }
     if (verb == "count") {
         return std::to_string(calls) + " " + std::to_string(bad);
@@ -462,6 +468,7 @@ std::string command(const std::string &line) {
 int main() {
     entered = CreateEventA(nullptr, TRUE, FALSE, nullptr);
     leave = CreateEventA(nullptr, TRUE, FALSE, nullptr);
+    begin = CreateEventA(nullptr, TRUE, FALSE, nullptr);
     std::cout << GetCurrentProcessId() << std::endl;
     for (std::string line; std::getline(std::cin, line) && line != "exit";) {
         while (!line.empty() && line.back() == '\r') {
