@@ -63,7 +63,7 @@ def rounds(agent: Agent) -> int:
 
 def wait_for_rounds(agent: Agent, number: int) -> None:
     """Asks now and then only: every answer makes one round dearer."""
-    end = time.monotonic() + 300
+    end = time.monotonic() + 1200
     while rounds(agent) < number:
         assert time.monotonic() < end
         time.sleep(2)
