@@ -16,7 +16,7 @@ METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("threads", [1, 8, 64, 256])
+@pytest.mark.parametrize("threads", [1, 8, 64, pytest.param(256, marks=pytest.mark.stress)])
 def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, sample: TargetModule, method: str, threads: int) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
     executable = target.usage()["executable"]
@@ -57,6 +57,7 @@ def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sampl
     assert target.ask("stop").split()[1] == "0"
 
 
+@pytest.mark.stress
 @pytest.mark.slow
 def test_many_rounds_leave_nothing_behind(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()

@@ -50,6 +50,7 @@ volatile long looping = 0;
 HANDLE entered = nullptr, leave = nullptr, begin = nullptr;
 std::atomic<long> calls{0}, bad{0};
 std::atomic<bool> calling{false}, storming{false};
+std::atomic<int> ready{0};
 std::vector<std::thread> workers;
 std::thread inside;
 std::atomic<int> inside_result{0};
@@ -69,6 +70,7 @@ bool in_steps(int value) {
 
 // An exception takes a thousand times as long as a call, and a thread that is always in one is always in the patched function.
 void call_for_ever() {
+    ++ready; // has no lock of the system's any more, as a thread that just starts has
     WaitForSingleObject(begin, INFINITE);
     const auto quick = find<Answer>("short_answer");
     const auto near_one = find<Answer>("near_answer");
@@ -76,7 +78,7 @@ void call_for_ever() {
     const auto catcher = find<Answer>("catcher");
     for (long round = 0; calling; ++round) {
         bool good = known(quick(0), 1) && known(near_one(4), 10) && in_steps(recurse(3, [](int) { return 0; }));
-        if (round % 50000 == 0) {
+        if (round % 500000 == 499999) { // not at once: who unwinds holds the loader's lock, also while somebody has suspended him
             good = good && catcher(9) > 9;
         }
         bad += good ? 0 : 1;
@@ -365,6 +367,9 @@ std::string command(const std::string &line) {
         calling = true;
         for (int index = 0; index < number; ++index) {
             workers.emplace_back(call_for_ever);
+        }
+        while (ready < number) {
+            Sleep(1);
         }
         SetEvent(begin); // all at once: those that call already would leave the maker of the others little time
         return "calling";
