@@ -14,7 +14,7 @@ import typing as t
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.programs import FORMS, JSON, Bench, NotMeasuredError
+from benchmarks.programs import FORMS, JSON, Bench, NotMeasuredError, build_program
 from benchmarks.service import measure_service
 from lab import HostSpec, Lab
 from lab.wine import LabError
@@ -76,9 +76,10 @@ def _machine() -> JSON:
 
 
 def _bench(lab: Lab) -> Bench:
+    program = build_program()
     host = lab.create(HostSpec("bench"))
     host.up()
-    return Bench(host)
+    return Bench(host, program)
 
 
 def _sections(lab: Lab, size: Size) -> Iterator[Section]:

@@ -32,17 +32,25 @@ class NotMeasuredError(Exception):
     """Something could not be measured."""
 
 
+def build_program() -> Path:
+    """The measuring program.
+
+    :raises NotMeasuredError: it cannot be built; the words are the compiler's.
+    """
+    built = subprocess.run(["cmake", "--build", str(AGENT_BUILD), "--target", "engine-bench"], capture_output=True, text=True)
+    if built.returncode != 0:
+        raise NotMeasuredError(f"engine-bench does not build: {built.stdout}")
+    return AGENT_BUILD / "engine-bench.exe"
+
+
 class Bench:
     """The measuring program ``engine-bench`` on a host, with its target, and the modules and payloads of both redirections."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, program: Path) -> None:
         self._host = host
         place = host.path(FOLDER)
         place.mkdir(parents=True, exist_ok=True)
-        built = subprocess.run(["cmake", "--build", str(AGENT_BUILD), "--target", "engine-bench"], capture_output=True, text=True)
-        if built.returncode != 0:
-            raise NotMeasuredError(f"engine-bench does not build: {built.stdout}")
-        shutil.copyfile(AGENT_BUILD / "engine-bench.exe", place / "engine-bench.exe")
+        shutil.copyfile(program, place / "engine-bench.exe")
         shutil.copyfile(build_library("target.exe", SOURCES / "target.cpp"), place / "target.exe")
         for form in FORMS:
             old, new = (self._build_module(form, step) for step in (1, 2))

@@ -79,7 +79,7 @@ Error cannot_start() {
 void settle(StopBlock &block) noexcept {
     const auto process = reinterpret_cast<HANDLE>(block.process);
     const auto phase = block.phase.load();
-    if (test_setting("HOTPATCH_GUARD_DIES") != nullptr || phase == StopPhase::idle || phase == StopPhase::aborted) {
+    if (test_setting("HOTPATCH_GUARD_DIES") != nullptr || phase == StopPhase::idle) {
         return;
     }
     if (phase == StopPhase::committing) {
@@ -87,7 +87,8 @@ void settle(StopBlock &block) noexcept {
         (void)write_side(process, block, Side::before);
         (void)restore_protections(process, block); // the engine may have died while the pages were writable
     }
-    resume_by_count(process, block);
+    name_last_suspension(block);
+    resume_suspended(process, block);
     block.phase = StopPhase::idle;
 }
 
@@ -95,7 +96,8 @@ void enforce_deadline(StopBlock &block) noexcept {
     auto expected = StopPhase::gathering;
     if (block.phase == StopPhase::gathering && nt::ticks() > block.deadline &&
         block.phase.compare_exchange_strong(expected, StopPhase::aborted)) {
-        resume_by_count(reinterpret_cast<HANDLE>(block.process), block);
+        resume_suspended(reinterpret_cast<HANDLE>(block.process), block);
+        block.phase = StopPhase::released;
     }
 }
 

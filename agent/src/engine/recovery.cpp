@@ -27,6 +27,10 @@ std::unique_ptr<StopBlock> announced_stop(const Patch &patch, const std::vector<
     const auto threads = std::min(patch.threads.size(), most_threads);
     std::copy_n(patch.threads.begin(), threads, block->threads.begin());
     block->thread_count = static_cast<std::uint32_t>(threads);
+    block->process_suspended = patch.stops_process;
+    for (std::size_t index = 0; index < threads; ++index) {
+        block->suspended[index] = !patch.stops_process;
+    }
     return block;
 }
 
@@ -97,7 +101,7 @@ private:
             found = Found::before;
         }
         (void)restore_protections(handle, *stop);
-        resume_by_count(handle, *stop);
+        resume_suspended(handle, *stop);
         if (found == Found::mixed && !patch.threads.empty() &&
             !transaction_.complete(process, patch, reversed(std::move(left)))) {
             found = Found::before;

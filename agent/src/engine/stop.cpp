@@ -36,7 +36,8 @@ StopMethod usual_stop_method() {
     return nt::calls().wine ? StopMethod::process : StopMethod::threads;
 }
 
-Stop::Stop(HANDLE process, StopBlock &block, StopRules rules) : process_(process), block_(&block), rules_(std::move(rules)) {}
+Stop::Stop(const Process &process, Guard &guard, StopRules rules)
+    : process_(process.handle.get()), guard_(&guard), block_(&guard.block()), rules_(std::move(rules)) {}
 
 // -- before the stop
 // --------------------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ Result<Stop> Stop::prepare(const Process &process, Guard &guard, const std::vect
     if (auto status = guard.attach(process.handle.get()); !status.ok()) {
         return status.error();
     }
-    Stop stop(process.handle.get(), guard.block(), std::move(rules));
+    Stop stop(process, guard, std::move(rules));
     if (auto status = stop.describe_pages(changes); !status.ok()) {
         return status.error();
     }
@@ -81,7 +82,7 @@ Status Stop::describe_pages(const std::vector<Change> &changes) {
 
 Stop::Thread Stop::describe(unique_handle handle) const noexcept {
     const auto stack = stack_of(process_, handle.get());
-    return {std::move(handle), stack, false, false};
+    return {std::move(handle), stack, false};
 }
 
 Status Stop::list_threads() {
@@ -93,7 +94,7 @@ Status Stop::list_threads() {
         if (WaitForSingleObject(next, 0) != WAIT_OBJECT_0) {
             threads_.push_back(describe(std::move(handle)));
         } else {
-            threads_.push_back({std::move(handle), {}, false, false}); // kept: the enumeration goes on from it
+            threads_.push_back({std::move(handle), {}, false}); // kept: the enumeration goes on from it
         }
         if (threads_.size() + newcomer_room > most_threads) {
             return Error{Code::target_stop_budget, "the process has too many threads", "", 0};
@@ -107,6 +108,10 @@ Status Stop::list_threads() {
         (void)suspend_count(threads_[index].handle.get(), entry.suspend_count);
     }
     block_->thread_count = 0;
+    block_->process_suspended = false;
+    for (auto &flag : block_->suspended) {
+        flag = false;
+    }
     contexts_.resize(threads_.size() + newcomer_room);
     scratch_.resize(scratch_words);
     threads_.reserve(threads_.size() + newcomer_room);
@@ -142,18 +147,14 @@ StopReport Stop::run() noexcept {
     auto expected = StopPhase::gathering;
     const auto next = report.result == StopResult::changed ? StopPhase::committing : StopPhase::resuming;
     if (!block_->phase.compare_exchange_strong(expected, next)) {
-        while (block_->phase != StopPhase::aborted) {
-            SwitchToThread();
-        }
-        report.result = StopResult::over_budget; // the guard has resumed, or is about to
-    } else {
-        if (next == StopPhase::committing) {
-            report.result = commit();
-            block_->phase = StopPhase::resuming;
-        }
-        fault_point("resuming");
-        resume_all();
+        await_release();
+        report.result = StopResult::over_budget;
+    } else if (next == StopPhase::committing) {
+        report.result = commit();
+        block_->phase = StopPhase::resuming;
     }
+    fault_point("resuming");
+    resume_all(); // after the guard: what was suspended while it resumed the others
     report.stop_us = nt::microseconds(nt::ticks() - begin_);
     report.threads = static_cast<std::uint32_t>(threads_.size());
     block_->phase = StopPhase::idle;
@@ -170,14 +171,20 @@ bool Stop::in_time() const noexcept {
 
 bool Stop::suspend_thread(std::size_t index) noexcept {
     block_->thread_count = static_cast<std::uint32_t>(index + 1); // named before it is done: the guard compares the counts
-    threads_[index].suspended = SuspendThread(threads_[index].handle.get()) != static_cast<DWORD>(-1);
-    return threads_[index].suspended;
+    const auto before = SuspendThread(threads_[index].handle.get());
+    if (before == static_cast<DWORD>(-1)) {
+        return false;
+    }
+    block_->threads[index].suspend_count = before; // what was listed may be old: its maker may have let it go meanwhile
+    block_->suspended[index] = true;
+    return true;
 }
 
 bool Stop::suspend_all() noexcept {
     if (rules_.method == StopMethod::process) {
         block_->thread_count = static_cast<std::uint32_t>(threads_.size());
-        return nt::calls().suspend_process(process_) >= 0;
+        block_->process_suspended = nt::calls().suspend_process(process_) >= 0;
+        return block_->process_suspended;
     }
     for (std::size_t index = 0; index < threads_.size(); ++index) {
         (void)suspend_thread(index); // one that has ended meanwhile cannot be suspended, and need not
@@ -185,12 +192,17 @@ bool Stop::suspend_all() noexcept {
     return true;
 }
 
-// A suspension is only a request until the context was read: the call waits until the thread has really stopped.
+// A suspension is only a request until the context was read: the call waits until the thread has really stopped. One that has not
+// begun has run nothing and will not before it is resumed; on Wine its context would be waited for until its maker, who is
+// stopped, lets it begin.
 bool Stop::read_contexts(std::size_t first) noexcept {
     for (std::size_t index = first; index < threads_.size(); ++index) {
+        auto &thread = threads_[index];
+        if (thread.stack.end == 0 && !has_begun(thread.handle.get())) {
+            continue;
+        }
         auto &context = contexts_[index];
         context.ContextFlags = CONTEXT_CONTROL | CONTEXT_INTEGER;
-        auto &thread = threads_[index];
         thread.stopped = GetThreadContext(thread.handle.get(), &context) != FALSE;
         if (!thread.stopped && WaitForSingleObject(thread.handle.get(), 0) != WAIT_OBJECT_0) {
             return false;
@@ -362,14 +374,22 @@ StopResult Stop::commit() noexcept {
 }
 
 void Stop::resume_all() noexcept {
-    if (rules_.method == StopMethod::process) {
+    if (block_->process_suspended) {
         nt::calls().resume_process(process_);
-        return;
+        block_->process_suspended = false;
     }
-    for (auto &thread : threads_) {
-        if (thread.suspended) {
-            ResumeThread(thread.handle.get());
+    for (std::size_t index = threads_.size(); index-- > 0;) { // the newest first, as in resume_suspended
+        if (block_->suspended[index]) {
+            ResumeThread(threads_[index].handle.get());
+            block_->suspended[index] = false;
         }
+    }
+}
+
+// The guard took over. One that is killed while it resumes leaves the rest to the engine.
+void Stop::await_release() const noexcept {
+    while (block_->phase != StopPhase::released && guard_->watches()) {
+        SwitchToThread();
     }
 }
 

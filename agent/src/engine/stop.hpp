@@ -82,12 +82,11 @@ public:
 private:
     struct Thread {
         unique_handle handle;
-        Range stack;            // from the deepest address it may reach to its base
-        bool stopped = false;   // its context was read, so it does not run
-        bool suspended = false; // by us, singly
+        Range stack;          // from the deepest address it may reach to its base
+        bool stopped = false; // its context was read, so it does not run
     };
 
-    Stop(HANDLE process, StopBlock &block, StopRules rules);
+    Stop(const Process &process, Guard &guard, StopRules rules);
 
     Status list_threads();
     Status describe_pages(const std::vector<Change> &changes);
@@ -107,10 +106,12 @@ private:
     void record(Obstacle &obstacle, std::size_t index, std::uint64_t address, const Range &used) const noexcept;
     StopResult commit() noexcept;
     void resume_all() noexcept;
+    void await_release() const noexcept;
     bool in_time() const noexcept;
     bool reads_stacks() const noexcept;
 
     HANDLE process_;
+    const Guard *guard_;
     StopBlock *block_;
     StopRules rules_;
     std::vector<Thread> threads_;

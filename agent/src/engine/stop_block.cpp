@@ -103,13 +103,25 @@ bool still_stopped(HANDLE process, const StopBlock &block) noexcept {
     return std::any_of(threads.begin(), threads.end(), [process](const auto &thread) { return is_suspended(process, thread); });
 }
 
-void resume_by_count(HANDLE process, const StopBlock &block) noexcept {
-    if (!block.stops_process) {
-        for (const auto &thread : std::span(block.threads).first(block.thread_count.load())) {
-            resume_thread(process, thread);
-        }
-    } else if (still_stopped(process, block)) {
+void resume_suspended(HANDLE process, StopBlock &block) noexcept {
+    if (block.process_suspended && still_stopped(process, block)) {
         nt::calls().resume_process(process);
+    }
+    block.process_suspended = false;
+    for (std::size_t index = block.thread_count; index-- > 0;) {
+        if (block.suspended[index]) {
+            resume_thread(process, block.threads[index]);
+            block.suspended[index] = false;
+        }
+    }
+}
+
+void name_last_suspension(StopBlock &block) noexcept {
+    const std::size_t count = block.thread_count;
+    if (block.stops_process) {
+        block.process_suspended = count > 0;
+    } else if (count > 0) {
+        block.suspended[count - 1] = true;
     }
 }
 

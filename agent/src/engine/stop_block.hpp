@@ -20,7 +20,8 @@ enum class StopPhase : std::uint32_t {
     gathering,  // threads are being stopped and looked at; nothing is written yet
     committing, // bytes are being written
     resuming,   // all bytes are new, or all old; threads are being resumed
-    aborted,    // the guard took over and resumed: the deadline passed while gathering
+    aborted,    // the deadline passed while gathering: the guard took over and resumes
+    released,   // the guard has resumed what was suspended until then
 };
 
 inline constexpr std::size_t most_threads = 8192;
@@ -37,7 +38,9 @@ struct StopBlock {
     std::atomic<std::uint32_t> thread_count; // entries of `threads` that may have been suspended
     std::uint32_t change_count;
     std::uint32_t page_count;
-    std::array<StoppedThread, most_threads> threads; // with the suspend count before the stop
+    std::array<StoppedThread, most_threads> threads;       // with the suspend count before the stop
+    std::array<std::atomic<bool>, most_threads> suspended; // which of them the stop has suspended, and nobody resumed yet
+    std::atomic<bool> process_suspended;                   // the same of the process as a whole
     std::array<Change, most_changes> changes;
     std::array<ChangedPages, most_changes> pages;
 };
@@ -48,8 +51,13 @@ struct StopBlock {
 // The suspend count of a thread now; nothing when it is gone.
 [[nodiscard]] bool suspend_count(HANDLE thread, std::uint32_t &count) noexcept;
 
-// Undoes every suspension that the block names and that is still in force: a thread whose count is above what it was before.
-void resume_by_count(HANDLE process, const StopBlock &block) noexcept;
+// Undoes every suspension that the block names and that is still in force: of a thread whose count is above what it was before.
+// The newest thread comes first. Who makes a thread may make it suspended and let it go later; were he resumed before that
+// thread, his own resumption would be taken for ours, and the thread would stay suspended for ever.
+void resume_suspended(HANDLE process, StopBlock &block) noexcept;
+
+// The engine is dead, so what it was about to suspend may be suspended without being named: the last thread, or the process.
+void name_last_suspension(StopBlock &block) noexcept;
 
 // True while a thread that the block names is suspended more often than before the stop.
 [[nodiscard]] bool still_stopped(HANDLE process, const StopBlock &block) noexcept;

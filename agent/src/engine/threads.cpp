@@ -26,6 +26,11 @@ bool overlaps_any(const std::vector<Range> &ranges, const Range &block) {
 
 } // namespace
 
+bool has_begun(HANDLE thread) noexcept {
+    nt::ThreadBasicInformation info{};
+    return nt::calls().query_thread(thread, nt::thread_basic, &info, sizeof info, nullptr) < 0 || info.teb != 0;
+}
+
 bool is_fiber(HANDLE process, HANDLE thread) noexcept {
     const auto teb = teb_of(thread);
     return teb != 0 && read_value<std::uint64_t>(process, teb + teb_fiber_data).value_or(0) >= lowest_address;

@@ -26,6 +26,9 @@ template <typename Visit> void each_thread(HANDLE process, ACCESS_MASK access, V
 // The memory that a thread's stack may take, from the deepest address to its base; empty when it cannot be read.
 [[nodiscard]] Range stack_of(HANDLE process, HANDLE thread) noexcept;
 
+// False for a thread that was made and has not begun: on Wine it has no environment block yet.
+[[nodiscard]] bool has_begun(HANDLE thread) noexcept;
+
 // True for a thread that was made a fiber: its process may have parked stacks.
 [[nodiscard]] bool is_fiber(HANDLE process, HANDLE thread) noexcept;
 

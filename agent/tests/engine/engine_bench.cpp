@@ -157,7 +157,7 @@ public:
 
     // The payload goes in by the whole way: inspected, prepared, stopped, verified.
     en::ProcessReport apply(const en::Limits &limits) {
-        auto candidates = need(en::find_candidates(payload_->target, pid_), "the processes");
+        auto candidates = need(en::find_candidates(payload_->target, pid_), "the processes").modules;
         if (candidates.size() != 1) {
             give_up("the target has not loaded the module");
         }
@@ -168,13 +168,13 @@ public:
             give_up("the target cannot be patched: " + std::string(hp::name_of(inspection.report.error->code)));
         }
         candidate.process = need(en::open_process(candidate.process.id, en::Access::change), "the target");
-        en::Transaction(journal_, limits).apply(candidate, *payload_, inspection);
+        en::Transaction(journal_, limits, guard_).apply(candidate, *payload_, inspection);
         return inspection.report;
     }
     en::ProcessReport revert(const en::Limits &limits) {
         en::ProcessReport report;
         const auto process = open();
-        en::Transaction(journal_, limits).revert(process, patch(), report);
+        en::Transaction(journal_, limits, guard_).revert(process, patch(), report);
         return report;
     }
     // Within the usual limits when that goes, for the verdict; without a limit when it does not, for the measurements.
@@ -204,6 +204,7 @@ public:
 private:
     const hp::Payload *payload_;
     en::Journal journal_;
+    std::optional<en::Guard> guard_;
     std::vector<std::uint32_t> pid_;
 };
 
