@@ -21,7 +21,10 @@ namespace {
 constexpr DWORD first_pause_ms = 1;
 constexpr DWORD longest_pause_ms =
     250; // a quarter of a second in which a thread of a server leaves any function it does not wait in
-constexpr std::uint32_t most_overruns = 3; // each costs the target a whole stop budget
+constexpr std::uint32_t most_overruns = 5; // each costs the target a whole stop budget
+// What makes a stop long, another program or the host of a virtual machine, is not over in a millisecond; and a target that is
+// stopped again and again must run most of the time.
+constexpr DWORD overrun_pause_ms = 250;
 
 std::string where(const Process &process) {
     return "process " + std::to_string(process.id.pid);
@@ -229,7 +232,10 @@ Transaction::Outcome Transaction::stop_and_change(const Process &process, Patch 
             const auto ended = process.exited() ? std::optional(error_of(StopResult::exited, process)) : std::nullopt;
             return {ended, std::nullopt, done.unused};
         }
-        overruns += done.result == StopResult::over_budget ? 1 : 0;
+        if (done.result == StopResult::over_budget) {
+            overruns += 1;
+            pause = std::max(pause, overrun_pause_ms);
+        }
         const bool again =
             done.result == StopResult::busy || (done.result == StopResult::over_budget && overruns < most_overruns);
         if (!again || nt::microseconds(nt::ticks() - deadline) / 1000 + pause > limits_.wait_budget_ms) {
