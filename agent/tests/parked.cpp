@@ -24,9 +24,12 @@ extern "C" __declspec(dllexport) int work(const volatile long *stay) {
 
 #else
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -34,6 +37,7 @@ using Work = int (*)(const volatile long *);
 
 volatile long stay = 0;
 int parked_result = 0;
+std::vector<void *> taken;
 
 Work find_work() {
     const HMODULE module = LoadLibraryA("parked.dll");
@@ -41,6 +45,21 @@ Work find_work() {
     Work work = nullptr;
     std::memcpy(&work, &found, sizeof work);
     return work;
+}
+
+// Takes every free block within reach of the DLL, so that no new code finds a place.
+void take_memory_around(std::uint64_t module) {
+    constexpr std::uint64_t reach = 0x80000000, unit = 0x10000;
+    for (std::uint64_t address = module > reach ? module - reach : unit; address < module + reach;) {
+        MEMORY_BASIC_INFORMATION info{};
+        if (VirtualQuery(reinterpret_cast<void *>(address), &info, sizeof info) == 0)
+            return;
+        const auto end = reinterpret_cast<std::uint64_t>(info.BaseAddress) + info.RegionSize;
+        const auto first = (address + unit - 1) / unit * unit, last = std::min(end, module + reach) / unit * unit;
+        if (info.State == MEM_FREE && last > first)
+            taken.push_back(VirtualAlloc(reinterpret_cast<void *>(first), last - first, MEM_RESERVE, PAGE_NOACCESS));
+        address = end;
+    }
 }
 
 } // namespace
@@ -66,6 +85,13 @@ int main() {
             stay = 0;
             parked.join();
             std::printf("%d\n", parked_result);
+        } else if (std::strncmp(line, "fill", 4) == 0) {
+            take_memory_around(reinterpret_cast<std::uint64_t>(GetModuleHandleA("parked.dll")));
+            std::puts("full");
+        } else if (std::strncmp(line, "free", 4) == 0) {
+            for (void *block : taken)
+                VirtualFree(block, 0, MEM_RELEASE);
+            std::puts("free");
         } else {
             const volatile long no = 0;
             std::printf("%d\n", work(&no));

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hotpatch.windows contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The summary of an apply tells the one bad outcome from all that is no danger (the others are tested beside what they are about)."""
+"""The summary of an apply tells what failed and was undone from the one bad outcome (the others are tested beside what they are about)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 from agent_driver import SERVICE, Agent, Json, wait_for
-from payload_driver import ID, Module, Signer, section, staged
+from payload_driver import ID, Module, Parked, Signer, section, staged
 
 from lab.orders import OrdersService
 
@@ -101,3 +101,23 @@ def test_a_process_that_could_be_neither_finished_nor_undone_counts_as_inconsist
     resident.host.service_stop(SERVICE)
     resident.host.service_start(SERVICE)
     wait_for(lambda: [process["pid"] for process in section(resident, "payloads")[0]["processes"]] == [service.pid()])
+
+
+def test_what_failed_and_was_undone_counts_as_failed_and_succeeds_later(resident: Agent, signer: Signer) -> None:
+    arguments = {**staged(resident, Parked.fix(signer), signer), "persist": False}
+    parked = Parked(resident.host)
+    try:
+        assert parked.ask("load") == "loaded"
+        assert parked.ask("fill") == "full"
+        report = resident.call("apply", arguments).result()
+        assert report["summary"] == summary(failed=1)
+        (row,) = report["processes"]
+        assert (row["pid"], row["verdict"], row["state"]) == (parked.pid, "target_no_memory_near", "not_applied")
+        assert (row["remedy"], row["stop_us"]) == ("restart_process", 0)
+        assert parked.ask("work") == "11"
+        assert section(resident, "payloads") == []
+        assert parked.ask("free") == "free"
+        assert resident.call("apply", arguments).result()["summary"] == summary(applied=1)
+        assert parked.ask("work") == "22"
+    finally:
+        parked.close()

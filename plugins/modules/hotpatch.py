@@ -142,7 +142,7 @@ payload:
   type: dict
   sample: {"id": "orders-2026-11", "sequence": 3, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
 processes:
-  description: Every process that has the module loaded.
+  description: Every process that has the module loaded, and every one that cannot be looked into and may have it.
   returned: success
   type: list
   elements: dict
@@ -150,12 +150,27 @@ processes:
     pid:
       description: The id of the process.
       type: int
+    created:
+      description: When it began, in units of 100 ns since 1601-01-01 UTC. With the id it names the process for ever.
+      type: int
     image:
       description: The program.
       type: str
     service:
       description: The service it runs, or null.
       type: str
+    module:
+      description: The path of the module in this process.
+      type: str
+    base:
+      description: The address at which the module is loaded, as a hexadecimal number.
+      type: str
+    file_sha256:
+      description: The SHA-256 of the module's file as it is now; null when the process was refused before the file was read.
+      type: str
+    code_matches:
+      description: Whether the code in memory is the file's after relocation, apart from the sites of payloads in force; null as above.
+      type: bool
     verdict:
       description: V(applied), V(reverted), V(already_applied), V(already_reverted), V(would_apply), V(would_revert) or an error code.
       type: str
@@ -169,11 +184,43 @@ processes:
       description: The cheapest way to close the gap, V(none), V(apply), V(restart_service), V(restart_process) or V(reboot).
       type: str
     stop_us:
-      description: For how many microseconds it was stopped; null when it was not.
+      description: For how many microseconds it was stopped at most in one attempt; 0 when it was not.
       type: float
+    attempts:
+      description: How often it was stopped, until no thread was in the way.
+      type: int
+    threads:
+      description: How many threads were stopped.
+      type: int
+    mitigations:
+      description:
+        - What protects the process, with RV(ignore:ppl), RV(ignore:acg), RV(ignore:cig), RV(ignore:cfg), RV(ignore:cet) and
+          RV(ignore:bitness).
+      type: dict
+    payloads:
+      description: The payloads in force in this module of the process.
+      type: list
+      elements: str
     blocking:
       description: The thread that was in the way, or null.
       type: dict
+      contains:
+        thread:
+          description: The id of the thread; 0 for a parked fiber.
+          type: int
+        function:
+          description: The function of the payload that it is in, or will return into.
+          type: str
+        stack:
+          description: Its stack, as modules and offsets, the innermost first.
+          type: list
+          elements: str
+    sites:
+      description:
+        - The places that are changed, with RV(ignore:function), RV(ignore:rva), what stands there, RV(ignore:before), and what is
+          to stand there, RV(ignore:after), which is empty where the place of the new code is not chosen yet.
+      type: list
+      elements: dict
 summary:
   description: How many processes had which outcome.
   returned: success

@@ -141,8 +141,12 @@ Remedy remedy_for(const Error &error, bool service) {
     }
     switch (row_of(error.code).outcome) {
     case Outcome::busy:
-    case Outcome::failed:
         return Remedy::apply;
+    case Outcome::failed:
+        if (error.code != Code::target_no_memory_near) { // a process gives its memory back when it ends
+            return Remedy::apply;
+        }
+        break;
     case Outcome::refused:
     case Outcome::inconsistent:
         break;
