@@ -19,7 +19,7 @@ from pathlib import Path
 from lab import facts
 from lab.eventlog import CHANNELS
 from lab.spec import HostPaths
-from lab.wine import LabError, Wine, descendants, kill_until_gone, reap_strangers, wait_until
+from lab.wine import LabError, Wine, descendants, kill_until_gone, reap_strangers, server_listens, wait_until
 
 Popen = subprocess.Popen[bytes]
 Stream = int | t.IO[bytes] | None
@@ -28,6 +28,7 @@ Stream = int | t.IO[bytes] | None
 LABCTL = r"C:\lab\labctl.exe"
 AUTOSTART_S = 60.0
 """Services that start by themselves take about 0.5 s on an idle machine; the bound is for one that runs ten hosts and a compiler."""
+SERVER_S = 30.0
 SHUTDOWN_S = 40.0
 CONTROL_C_EXIT = 0xC000013A
 KILLED_EXIT = 0x40010004
@@ -119,7 +120,8 @@ class Machine:
             for line in facts.boot_step(self._paths):
                 self._log(f"boot step: {line}")
             self._empty_spool()
-            self._server = self._popen([self._wine.server, "-f", "-p"], debug="-all")
+            self._server = server = self._popen([self._wine.server, "-f", "-p"], debug="-all")
+            wait_until(lambda: server_listens(server.pid), SERVER_S)
             with self._paths.services_log.open("ab") as stream:
                 # Services inherit the streams of the first program of a boot: this is where the event log comes from.
                 first = self._popen([self._wine.loader, LABCTL, "service", "autostart"], debug=f"-all,{CHANNELS}", stderr=stream)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.hive import Hive
-from lab.wine import LabError, Wine, run
+from lab.wine import LabError, Wine, remove_server_folder, run
 
 WINDOWS_SOURCES = Path(__file__).parent / "windows"
 COMPILER = "x86_64-w64-mingw32-gcc-posix"
@@ -122,6 +122,7 @@ def _build(folder: Path, wine: Wine) -> None:
     finally:
         subprocess.run([wine.server, "-k"], env=wine.environment(prefix), check=False)
         subprocess.run([wine.server, "-w"], env=wine.environment(prefix), check=False, timeout=60)
+        remove_server_folder(prefix)  # each host's own server makes its own
     _detach_from_home(prefix)
     _settle_registry(prefix)
     kept = prefix / "drive_c" / "lab" / "wine"
@@ -229,6 +230,8 @@ def _link(source: Path, target: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Removes a prefix or template; a missing one is no error."""
+    for prefix in (folder, folder / "prefix"):
+        remove_server_folder(prefix)
     # Of two that clean up after a killed lab at the same time each finds some of it gone.
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

@@ -75,6 +75,22 @@ class Wine:
         }
 
 
+def server_listens(pid: int) -> bool:
+    """Whether a wineserver has made its socket, in the folder that it works in.
+
+    A program of its prefix that starts earlier starts a server of its own, and gives up when the two meet.
+    """
+    return Path(f"/proc/{pid}/cwd/socket").exists()
+
+
+def remove_server_folder(prefix: Path) -> None:
+    """Removes what the wineserver of a prefix, which has ended, kept outside it: on Debian a folder that the prefix names."""
+    name = prefix / "wineserver"
+    if name.exists() and (folder := Path("/tmp") / name.read_text()).name.startswith("wine-"):
+        name.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def give_up_override() -> None:
     """Makes root an ordinary owner of files in every program that this process starts from now on.
 

@@ -88,7 +88,7 @@ Result<Report> Engine::Impl::treat_all(const Payload &payload, std::span<const s
         return candidates.error();
     }
     Report report{payload.id, payload.sequence, payload.file_sha256, false, {}};
-    Transaction transaction(journal, limits, guard);
+    Transaction transaction(journal, limits, guards);
     if (change) {
         release_retired(transaction, limits);
     }
@@ -244,10 +244,14 @@ Result<Engine> Engine::open(const std::wstring &journal_path) {
     if (!journal.ok()) {
         return journal.error();
     }
-    if (auto status = recover(journal.value()); !status.ok()) {
+    auto guards = GuardPost::open(journal_path + L".stop");
+    if (!guards.ok()) {
+        return guards.error();
+    }
+    if (auto status = recover(journal.value(), guards.value()); !status.ok()) {
         return status.error();
     }
-    return Engine(new Impl(std::move(journal.value())));
+    return Engine(new Impl(std::move(journal.value()), std::move(guards.value())));
 }
 
 Result<Report> Engine::preflight(const Payload &payload, std::span<const std::uint32_t> pids) {
@@ -261,7 +265,7 @@ Result<Report> Engine::apply(const Payload &payload, std::span<const std::uint32
 Result<Report> Engine::revert(const std::string &payload_id, std::span<const std::uint32_t> pids, const Limits &limits,
                               bool dry_run) {
     Report report{payload_id, 0, {}, false, {}};
-    Transaction transaction(impl_->journal, limits, impl_->guard);
+    Transaction transaction(impl_->journal, limits, impl_->guards);
     for (auto &patch : in_force_of(impl_->journal, payload_id, pids)) {
         report.sequence = patch.sequence;
         report.sha256 = patch.sha256;

@@ -20,7 +20,7 @@ namespace hotpatch::engine {
 struct Engine::Impl {
     Journal journal;
     ImageCache images;
-    std::optional<Guard> guard; // of the last stops; ended by a round of the watch that needs none
+    GuardPost guards; // the guard of the last stops is dismissed by a round of the watch that needs none
 
     // The watch's memory: what a process' module list looked like when it was last searched, and what was already said.
     struct Seen {
@@ -39,7 +39,7 @@ struct Engine::Impl {
     };
     std::map<std::uint64_t, Pause> pauses; // by transaction
 
-    explicit Impl(Journal opened) : journal(std::move(opened)) {}
+    Impl(Journal opened, GuardPost opened_guards) : journal(std::move(opened)), guards(std::move(opened_guards)) {}
 
     // One candidate, to the end: inspected, and patched when it may be and `change` is true.
     [[nodiscard]] ProcessReport treat(Candidate &candidate, const Payload &payload, Transaction &transaction, bool change);

@@ -16,9 +16,10 @@ namespace {
 
 std::atomic<int> points_met{0};
 
-int wanted_point() noexcept {
-    const char *text = std::getenv("HOTPATCH_FAULT_AT");
-    return text == nullptr ? 0 : std::atoi(text);
+// By its number or by its name.
+bool is_wanted(const char *name, int number) noexcept {
+    static const char *const wanted = std::getenv("HOTPATCH_FAULT_AT");
+    return wanted != nullptr && (std::strcmp(wanted, name) == 0 || std::atoi(wanted) == number);
 }
 
 } // namespace
@@ -40,8 +41,7 @@ void hold_point(const char *name) noexcept {
 
 void fault_point(const char *name) noexcept {
     hold_point(name);
-    static const int wanted = wanted_point();
-    if (++points_met == wanted) {
+    if (is_wanted(name, ++points_met)) {
         DWORD done = 0;
         WriteFile(GetStdHandle(STD_ERROR_HANDLE), name, static_cast<DWORD>(std::strlen(name)), &done, nullptr);
         TerminateProcess(GetCurrentProcess(), 99);

@@ -8,7 +8,7 @@
 namespace hotpatch::engine {
 
 #ifdef HOTPATCH_FAULTS
-// Ends this process at once, without any clean-up, at the place whose number HOTPATCH_FAULT_AT names (the first is 1).
+// Ends this process at once, without any clean-up, at the place that HOTPATCH_FAULT_AT names, by name or number (the first is 1).
 void fault_point(const char *name) noexcept;
 [[nodiscard]] int fault_points_met() noexcept;
 // A place at which the tests let the engine wait (HOTPATCH_HOLD_AT, below), as they can at every place above.

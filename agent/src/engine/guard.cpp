@@ -49,12 +49,11 @@ struct AttributeList {
 
 // Starts this program again as the guard. Only the two handles are inherited: a standard stream of the agent's that the guard
 // held open would keep a remote shell waiting.
-unique_handle spawn(HANDLE mapping, HANDLE parent) {
-    std::array<HANDLE, 2> handles{mapping, parent};
+unique_handle spawn(HANDLE file, HANDLE parent) {
+    std::array<HANDLE, 2> handles{file, parent};
     AttributeList attributes(handles);
-    std::wstring line = L"\"" + own_path() + L"\" " + command + L" " +
-                        std::to_wstring(reinterpret_cast<std::uintptr_t>(mapping)) + L" " +
-                        std::to_wstring(reinterpret_cast<std::uintptr_t>(parent));
+    std::wstring line = L"\"" + own_path() + L"\" " + command + L" " + std::to_wstring(reinterpret_cast<std::uintptr_t>(file)) +
+                        L" " + std::to_wstring(reinterpret_cast<std::uintptr_t>(parent));
     STARTUPINFOEXW startup{};
     startup.StartupInfo.cb = sizeof startup;
     startup.lpAttributeList = attributes.get();
@@ -75,23 +74,6 @@ Error cannot_start() {
     return {Code::agent_internal, "the guard of the stop could not be started", "", GetLastError()};
 }
 
-// The engine is dead: bring the target back to all old bytes and let it run.
-void settle(StopBlock &block) noexcept {
-    const auto process = reinterpret_cast<HANDLE>(block.process);
-    const auto phase = block.phase.load();
-    if (test_setting("HOTPATCH_GUARD_DIES") != nullptr || phase == StopPhase::idle) {
-        return;
-    }
-    if (phase == StopPhase::committing) {
-        // When this fails nothing better is left than to let it run: the journal's next reader will call it inconsistent.
-        (void)write_side(process, block, Side::before);
-        (void)restore_protections(process, block); // the engine may have died while the pages were writable
-    }
-    name_last_suspension(block);
-    resume_suspended(process, block);
-    block.phase = StopPhase::idle;
-}
-
 void enforce_deadline(StopBlock &block) noexcept {
     auto expected = StopPhase::gathering;
     if (block.phase == StopPhase::gathering && nt::ticks() > block.deadline &&
@@ -105,7 +87,9 @@ int watch(StopBlock &block, HANDLE parent) noexcept {
     block.ready = true;
     while (!block.leave) {
         if (WaitForSingleObject(parent, poll_ms) == WAIT_OBJECT_0) {
-            settle(block);
+            if (test_setting("HOTPATCH_GUARD_DIES") == nullptr) {
+                undo_stop(reinterpret_cast<HANDLE>(block.process), block);
+            }
             return 0;
         }
         enforce_deadline(block);
@@ -123,36 +107,34 @@ std::optional<int> run_guard(int argument_count, const wchar_t *const *arguments
     if (argument_count != 4 || std::wcscmp(arguments[1], command) != 0) {
         return std::nullopt;
     }
-    const unique_handle mapping(handle_from(arguments[2]));
+    const unique_handle file(handle_from(arguments[2])); // open until the end: the next engine waits for it
     const unique_handle parent(handle_from(arguments[3]));
-    auto *block = static_cast<StopBlock *>(MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)));
-    return block == nullptr ? 2 : watch(*block, parent.get());
+    const auto block = map_block(file.get());
+    return block ? watch(*block, parent.get()) : 2;
 }
 
-Guard::Guard(unique_handle mapping, std::unique_ptr<StopBlock, Unmap> block, unique_handle process)
-    : mapping_(std::move(mapping)), block_(std::move(block)), process_(std::move(process)) {}
-
 Guard::~Guard() {
-    if (block_ && process_) {
+    if (process_) {
         block_->leave = true;
         WaitForSingleObject(process_.get(), end_wait_ms); // so that a transient agent's file can be removed
     }
 }
 
-Result<Guard> Guard::start() {
-    const unique_handle own(CreateFileMappingW(INVALID_HANDLE_VALUE, nullptr, PAGE_READWRITE, 0, sizeof(StopBlock), nullptr));
-    auto mapping = inheritable(own.get());
+Result<Guard> Guard::start(const StopFile &file) {
+    const auto inherited = inheritable(file.handle());
     const auto parent = inheritable(GetCurrentProcess());
-    auto *view = mapping ? MapViewOfFile(mapping.get(), FILE_MAP_ALL_ACCESS, 0, 0, sizeof(StopBlock)) : nullptr;
-    if (view == nullptr || !parent) {
+    if (!inherited || !parent) {
         return cannot_start();
     }
-    std::unique_ptr<StopBlock, Unmap> block(new (view) StopBlock{});
-    auto process = spawn(mapping.get(), parent.get());
+    auto &block = file.block();
+    block.ready = false;
+    block.leave = false;
+    block.process = 0; // a handle of the guard before this one
+    auto process = spawn(inherited.get(), parent.get());
     if (!process) {
         return cannot_start();
     }
-    Guard guard(std::move(mapping), std::move(block), std::move(process));
+    Guard guard(block, std::move(process));
     for (DWORD waited = 0; !guard.block_->ready; waited += poll_ms) {
         if (waited > start_wait_ms || WaitForSingleObject(guard.process_.get(), poll_ms) == WAIT_OBJECT_0) {
             return cannot_start();
@@ -175,6 +157,26 @@ Status Guard::attach(HANDLE process) {
         DuplicateHandle(process_.get(), previous, nullptr, nullptr, 0, FALSE, DUPLICATE_CLOSE_SOURCE);
     }
     return Unit{};
+}
+
+Result<GuardPost> GuardPost::open(const std::wstring &path) {
+    auto file = StopFile::open(path);
+    if (!file.ok()) {
+        return file.error();
+    }
+    return GuardPost(std::move(file.value()));
+}
+
+Result<Guard *> GuardPost::guard() {
+    if (!guard_ || !guard_->watches()) {
+        guard_.reset();
+        auto started = Guard::start(file_);
+        if (!started.ok()) {
+            return started.error();
+        }
+        guard_.emplace(std::move(started.value()));
+    }
+    return &*guard_;
 }
 
 } // namespace hotpatch::engine

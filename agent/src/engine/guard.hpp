@@ -13,7 +13,7 @@
 #include <memory>
 #include <optional>
 
-#include "engine/stop_block.hpp"
+#include "engine/stop_file.hpp"
 #include "handle.hpp"
 #include "result.hpp"
 
@@ -21,8 +21,9 @@ namespace hotpatch::engine {
 
 class Guard {
 public:
-    // Starts the guard and waits until it watches. agent_internal when it cannot be started: then nothing may be stopped.
-    [[nodiscard]] static Result<Guard> start();
+    // Starts the guard of the stops whose block the file holds, and waits until it watches. agent_internal when it cannot be
+    // started: then nothing may be stopped.
+    [[nodiscard]] static Result<Guard> start(const StopFile &file);
 
     Guard(Guard &&) noexcept = default;
     Guard &operator=(Guard &&) = delete;
@@ -38,14 +39,27 @@ public:
     [[nodiscard]] StopBlock &block() noexcept { return *block_; }
 
 private:
-    struct Unmap {
-        void operator()(StopBlock *block) const { UnmapViewOfFile(block); }
-    };
-    Guard(unique_handle mapping, std::unique_ptr<StopBlock, Unmap> block, unique_handle process);
+    Guard(StopBlock &block, unique_handle process) : block_(&block), process_(std::move(process)) {}
 
-    unique_handle mapping_;
-    std::unique_ptr<StopBlock, Unmap> block_;
+    StopBlock *block_;
     unique_handle process_;
+};
+
+// The file of the stop, and the guard, which is started when a stop needs it and left for the next one: starting it takes longer
+// than everything else.
+class GuardPost {
+public:
+    // What is left of a stop whose engine and guard both died ends here. As StopFile::open.
+    [[nodiscard]] static Result<GuardPost> open(const std::wstring &path);
+
+    [[nodiscard]] Result<Guard *> guard();
+    void dismiss() noexcept { guard_.reset(); }
+
+private:
+    explicit GuardPost(StopFile file) : file_(std::move(file)) {}
+
+    StopFile file_;
+    std::optional<Guard> guard_;
 };
 
 } // namespace hotpatch::engine

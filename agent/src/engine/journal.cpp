@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "engine/faults.hpp"
+#include "engine/state_file.hpp"
 #include "text.hpp"
 
 namespace hotpatch::engine {
@@ -90,42 +91,8 @@ bool has_valid_record(std::span<const std::uint8_t> bytes) {
     }
 }
 
-Error unusable(const std::wstring &path, const char *what) {
-    const DWORD error = GetLastError();
-    const bool full = error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL;
-    return {full ? Code::store_disk_full : Code::agent_internal, what, to_utf8(path), error};
-}
-
-unique_handle open_file(const std::wstring &path, DWORD disposition) {
-    // Shared for reading only: a second engine on the same journal cannot open it.
-    return unique_handle(CreateFileW(path.c_str(), GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ, nullptr, disposition,
-                                     FILE_ATTRIBUTE_NORMAL | FILE_FLAG_WRITE_THROUGH, nullptr));
-}
-
 // An engine that was killed a moment ago may still be being cleaned up; one that works keeps the file far longer.
 constexpr DWORD open_wait_ms = 2000;
-constexpr DWORD open_pause_ms = 20;
-
-unique_handle open_or_wait(const std::wstring &path) {
-    auto file = open_file(path, OPEN_ALWAYS);
-    for (DWORD waited = 0; !file && GetLastError() == ERROR_SHARING_VIOLATION && waited < open_wait_ms; waited += open_pause_ms) {
-        Sleep(open_pause_ms);
-        file = open_file(path, OPEN_ALWAYS);
-    }
-    return file;
-}
-
-bool append_to(HANDLE file, std::span<const std::uint8_t> bytes) {
-    DWORD done = 0;
-    return WriteFile(file, bytes.data(), static_cast<DWORD>(bytes.size()), &done, nullptr) && done == bytes.size() &&
-           FlushFileBuffers(file);
-}
-
-bool cut(HANDLE file, std::uint64_t size) {
-    LARGE_INTEGER end{};
-    end.QuadPart = static_cast<LONGLONG>(size);
-    return SetFilePointerEx(file, end, nullptr, FILE_BEGIN) && SetEndOfFile(file) && FlushFileBuffers(file);
-}
 
 std::optional<Bytes> read_all(HANDLE file) {
     LARGE_INTEGER size{};
@@ -143,14 +110,11 @@ std::optional<Bytes> read_all(HANDLE file) {
 } // namespace
 
 Result<Journal> Journal::open(const std::wstring &path) {
-    auto file = open_or_wait(path);
-    if (!file) {
-        if (GetLastError() == ERROR_SHARING_VIOLATION) {
-            return Error{Code::agent_busy, "another engine works with the journal", to_utf8(path), ERROR_SHARING_VIOLATION};
-        }
-        return unusable(path, "the journal cannot be opened");
+    auto file = open_state_file(path, OPEN_ALWAYS, open_wait_ms);
+    if (!file.ok()) {
+        return file.error();
     }
-    Journal journal(path, std::move(file));
+    Journal journal(path, std::move(file.value()));
     if (auto status = journal.replay(); !status.ok()) {
         return status.error();
     }
@@ -168,8 +132,8 @@ Status Journal::replay() {
     }
     if (head < file_header.size()) { // new, or torn while it was made
         size_ = file_header.size();
-        return cut(file_.get(), 0) && append_to(file_.get(), file_header) ? Status(Unit{})
-                                                                          : unusable(path_, "the journal cannot be written");
+        return cut(file_.get(), 0) && write_through(file_.get(), file_header) ? Status(Unit{})
+                                                                              : unusable(path_, "the journal cannot be written");
     }
     std::span rest(*bytes);
     for (rest = rest.subspan(head); !rest.empty();) {
@@ -199,9 +163,9 @@ void Journal::remember(const Patch &patch) {
 
 Status Journal::append(const Patch &patch) {
     const auto bytes = framed(patch);
-    if (!append_to(file_.get(), bytes)) {
+    if (!write_through(file_.get(), bytes)) {
         auto failure = unusable(path_, "the journal cannot be written");
-        cut(file_.get(), size_); // half a record must not stand before the next one
+        (void)cut(file_.get(), size_); // half a record must not stand before the next one
         return failure;
     }
     size_ += bytes.size();
@@ -254,8 +218,11 @@ Status Journal::compact() {
     }
     const auto fresh_path = path_ + L".new";
     {
-        const auto fresh = open_file(fresh_path, CREATE_ALWAYS);
-        if (!fresh || !append_to(fresh.get(), bytes)) {
+        const auto fresh = open_state_file(fresh_path, CREATE_ALWAYS, 0);
+        if (!fresh.ok()) {
+            return fresh.error();
+        }
+        if (!write_through(fresh.value().get(), bytes)) {
             return unusable(fresh_path, "the journal cannot be rewritten");
         }
     }
@@ -263,9 +230,13 @@ Status Journal::compact() {
     file_ = unique_handle();
     const bool moved = MoveFileExW(fresh_path.c_str(), path_.c_str(), MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH);
     fault_point("journal replaced");
-    file_ = open_file(path_, OPEN_EXISTING);
+    auto again = open_state_file(path_, OPEN_EXISTING, 0);
+    if (!again.ok()) {
+        return again.error();
+    }
+    file_ = std::move(again.value());
     LARGE_INTEGER end{};
-    if (!file_ || !SetFilePointerEx(file_.get(), {}, &end, FILE_END)) {
+    if (!SetFilePointerEx(file_.get(), {}, &end, FILE_END)) {
         return unusable(path_, "the journal cannot be opened again");
     }
     size_ = static_cast<std::uint64_t>(end.QuadPart);

@@ -11,7 +11,7 @@ namespace hotpatch::engine {
 
 namespace {
 
-constexpr std::uint8_t record_version = 1;
+constexpr std::uint8_t record_version = 2;
 constexpr std::size_t largest_count = 1 << 20;
 
 class Writer {
@@ -120,16 +120,7 @@ template <typename Stream, typename P> void fields(Stream &stream, P &patch) {
         each.field(range.end);
     });
     stream.list(patch.replaces, [](Stream &each, auto &transaction) { each.field(transaction); });
-    stream.list(patch.threads, [](Stream &each, auto &thread) {
-        each.field(thread.id);
-        each.field(thread.suspend_count);
-    });
-    stream.list(patch.pages, [](Stream &each, auto &pages) {
-        each.field(pages.range.begin);
-        each.field(pages.range.end);
-        each.field(pages.protection);
-    });
-    stream.field(patch.stops_process);
+    stream.field(patch.stopped);
     stream.field(patch.since);
     stream.field(patch.stop_us);
 }

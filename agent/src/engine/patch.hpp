@@ -58,18 +58,6 @@ struct PatchedFunction {
     bool calls_in_overwrite = false; // a call may stand in the overwritten bytes, so a return address may point between them
 };
 
-// A thread as it was before a stop, so that a later start knows which suspensions are the engine's.
-struct StoppedThread {
-    std::uint32_t id = 0;
-    std::uint32_t suspend_count = 0;
-};
-
-// Pages of one protection that a stop writes to.
-struct ChangedPages {
-    Range range;
-    std::uint32_t protection = 0;
-};
-
 using Nonce = std::array<std::uint8_t, 16>;
 
 struct Patch {
@@ -96,9 +84,7 @@ struct Patch {
     std::vector<Range> code; // offsets in the region of its executable sections
 
     std::vector<std::uint64_t> replaces; // transactions whose place this one takes
-    std::vector<StoppedThread> threads;  // of the last stop
-    std::vector<ChangedPages> pages;     // with their protections before it
-    bool stops_process = false;          // how they were stopped: the process as a whole, or thread by thread
+    bool stopped = false;                // the change that `phase` announces is made in a stop, not entry by entry
     std::uint64_t since = 0;             // seconds since 1970 of the last change of phase that people care about
     double stop_us = 0;
 

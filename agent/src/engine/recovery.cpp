@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "engine/region.hpp"
-#include "engine/stop_block.hpp"
 #include "engine/transaction.hpp"
 #include "engine/unwind.hpp"
 
@@ -15,24 +14,6 @@ namespace hotpatch::engine {
 namespace {
 
 enum class Found : std::uint8_t { before, after, mixed, foreign };
-
-// The stop that the journal announced, as the dead engine had it.
-std::unique_ptr<StopBlock> announced_stop(const Patch &patch, const std::vector<Change> &changes) {
-    auto block = std::make_unique<StopBlock>();
-    block->stops_process = patch.stops_process;
-    block->change_count = static_cast<std::uint32_t>(std::min(changes.size(), most_changes));
-    block->page_count = static_cast<std::uint32_t>(std::min(patch.pages.size(), most_changes));
-    std::copy_n(changes.begin(), block->change_count, block->changes.begin());
-    std::copy_n(patch.pages.begin(), block->page_count, block->pages.begin());
-    const auto threads = std::min(patch.threads.size(), most_threads);
-    std::copy_n(patch.threads.begin(), threads, block->threads.begin());
-    block->thread_count = static_cast<std::uint32_t>(threads);
-    block->process_suspended = patch.stops_process;
-    for (std::size_t index = 0; index < threads; ++index) {
-        block->suspended[index] = !patch.stops_process;
-    }
-    return block;
-}
 
 // Which side each change is on; `left` gets those that read as after.
 Found look(HANDLE process, const std::vector<Change> &changes, std::vector<Change> &left) {
@@ -55,7 +36,7 @@ Found look(HANDLE process, const std::vector<Change> &changes, std::vector<Chang
 
 class Recovery {
 public:
-    explicit Recovery(Journal &journal) : journal_(&journal), transaction_(journal, Limits{}, guard_) {}
+    Recovery(Journal &journal, GuardPost &guards) : journal_(&journal), transaction_(journal, Limits{}, guards) {}
 
     Status recover(Patch patch) {
         const auto process = open_process(patch.process, Access::change);
@@ -91,22 +72,14 @@ private:
         return journal ? std::move(status) : Status(Unit{});
     }
 
-    // Puts the module on one side and lets it run. Suspensions of the dead engine end here, after the bytes are right.
+    // Puts the module on one side. It runs already: what a stop had changed was undone when its file was opened, so both sides at
+    // once are left only where that failed; then the target is stopped once more.
     Found settle(const Process &process, Patch &patch, const std::vector<Change> &changes) {
-        const auto handle = process.handle.get();
-        const auto stop = announced_stop(patch, changes);
         std::vector<Change> left;
-        auto found = look(handle, changes, left);
-        if (found == Found::mixed && still_stopped(handle, *stop) && write_side(handle, *stop, Side::before)) {
-            found = Found::before;
-        }
-        (void)restore_protections(handle, *stop);
-        resume_suspended(handle, *stop);
-        if (found == Found::mixed && !patch.threads.empty() &&
-            !transaction_.complete(process, patch, reversed(std::move(left)))) {
-            found = Found::before;
-        }
-        return found;
+        const auto found = look(process.handle.get(), changes, left);
+        const bool undone =
+            found == Found::mixed && patch.stopped && !transaction_.complete(process, patch, reversed(std::move(left)));
+        return undone ? Found::before : found;
     }
 
     Status recover_committing(const Process &process, Patch patch) {
@@ -128,8 +101,7 @@ private:
         if (found == Found::foreign && read_sites(process.handle.get(), patch) == SitesState::unreadable) {
             return tolerant(transaction_.undo(process, std::move(patch))); // the module is gone
         }
-        patch.threads.clear();
-        patch.pages.clear();
+        patch.stopped = false;
         if (auto status = transaction_.advance(patch, Phase::applied); !status.ok()) {
             return status;
         }
@@ -153,24 +125,22 @@ private:
     Status recover_reverting(const Process &process, Patch patch) {
         const Patch *const leaving[] = {&patch};
         const auto found = settle(process, patch, changes_between(leaving, nullptr));
-        patch.threads.clear();
-        patch.pages.clear();
+        patch.stopped = false;
         return transaction_.advance(patch, found == Found::after ? Phase::retired : Phase::applied);
     }
 
     Journal *journal_;
-    std::optional<Guard> guard_;
     Transaction transaction_;
 };
 
 } // namespace
 
-Status recover(Journal &journal) {
+Status recover(Journal &journal, GuardPost &guards) {
     std::vector<Patch> patches;
     for (const auto &[transaction, patch] : journal.open_patches()) {
         patches.push_back(patch);
     }
-    Recovery recovery(journal);
+    Recovery recovery(journal, guards);
     for (auto &patch : patches) {
         if (auto status = recovery.recover(std::move(patch)); !status.ok()) {
             return status;

@@ -47,6 +47,7 @@ Result<Stop> Stop::prepare(const Process &process, Guard &guard, const std::vect
         return status.error();
     }
     Stop stop(process, guard, std::move(rules));
+    stop.block_->target = process.id;
     if (auto status = stop.describe_pages(changes); !status.ok()) {
         return status.error();
     }
@@ -124,14 +125,6 @@ Status Stop::list_threads() {
         parked_ = parked_stacks(process_, stacks);
     }
     return Unit{};
-}
-
-std::vector<StoppedThread> Stop::threads_before() const {
-    return {block_->threads.begin(), block_->threads.begin() + static_cast<std::ptrdiff_t>(threads_.size())};
-}
-
-std::vector<ChangedPages> Stop::pages_before() const {
-    return {block_->pages.begin(), block_->pages.begin() + static_cast<std::ptrdiff_t>(block_->page_count)};
 }
 
 // -- the stop: from here on nothing is allocated
@@ -389,7 +382,7 @@ void Stop::resume_all() noexcept {
 // The guard took over. One that is killed while it resumes leaves the rest to the engine.
 void Stop::await_release() const noexcept {
     while (block_->phase != StopPhase::released && guard_->watches()) {
-        SwitchToThread();
+        Sleep(1);
     }
 }
 

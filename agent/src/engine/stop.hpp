@@ -71,10 +71,6 @@ public:
     [[nodiscard]] static Result<Stop> prepare(const Process &process, Guard &guard, const std::vector<Change> &changes,
                                               StopRules rules);
 
-    // The threads as they were before the stop, for the journal.
-    [[nodiscard]] std::vector<StoppedThread> threads_before() const;
-    [[nodiscard]] std::vector<ChangedPages> pages_before() const;
-
     // The stop itself. Between its first and last suspension there is no allocation, no file access and no log; the target's
     // locks are never taken. May be called once.
     [[nodiscard]] StopReport run() noexcept;

@@ -87,6 +87,34 @@ bool is_suspended(HANDLE process, const StoppedThread &before) noexcept {
            count > before.suspend_count;
 }
 
+// True while a thread that the block names is suspended more often than before the stop.
+bool still_stopped(HANDLE process, const StopBlock &block) noexcept {
+    const auto threads = std::span(block.threads).first(block.thread_count.load());
+    return std::any_of(threads.begin(), threads.end(), [process](const auto &thread) { return is_suspended(process, thread); });
+}
+
+// The engine is dead, so what it was about to suspend may be suspended without being named: the last thread, or the process.
+void name_last_suspension(StopBlock &block) noexcept {
+    const std::size_t count = block.thread_count;
+    if (block.stops_process) {
+        block.process_suspended = count > 0;
+    } else if (count > 0) {
+        block.suspended[count - 1] = true;
+    }
+}
+
+// Gives every page the protection it had before the stop.
+bool restore_protections(HANDLE process, const StopBlock &block) noexcept {
+    const std::uint32_t keep_targets = block.keep_call_targets ? PAGE_TARGETS_NO_UPDATE : 0;
+    bool all = true;
+    for (const auto &page : std::span(block.pages).first(block.page_count)) {
+        const auto info = query_memory(process, page.range.begin);
+        const bool same = info && info->Protect == page.protection;
+        all = (same || protect_memory(process, page.range, page.protection | keep_targets).has_value()) && all;
+    }
+    return all;
+}
+
 } // namespace
 
 bool suspend_count(HANDLE thread, std::uint32_t &count) noexcept {
@@ -96,11 +124,6 @@ bool suspend_count(HANDLE thread, std::uint32_t &count) noexcept {
     }
     count = value;
     return true;
-}
-
-bool still_stopped(HANDLE process, const StopBlock &block) noexcept {
-    const auto threads = std::span(block.threads).first(block.thread_count.load());
-    return std::any_of(threads.begin(), threads.end(), [process](const auto &thread) { return is_suspended(process, thread); });
 }
 
 void resume_suspended(HANDLE process, StopBlock &block) noexcept {
@@ -116,13 +139,18 @@ void resume_suspended(HANDLE process, StopBlock &block) noexcept {
     }
 }
 
-void name_last_suspension(StopBlock &block) noexcept {
-    const std::size_t count = block.thread_count;
-    if (block.stops_process) {
-        block.process_suspended = count > 0;
-    } else if (count > 0) {
-        block.suspended[count - 1] = true;
+void undo_stop(HANDLE process, StopBlock &block) noexcept {
+    if (block.phase == StopPhase::idle) {
+        return;
     }
+    if (block.phase == StopPhase::committing) {
+        // When this fails nothing better is left than to let it run: the journal's next reader will call it inconsistent.
+        (void)write_side(process, block, Side::before);
+        (void)restore_protections(process, block); // the engine may have died while the pages were writable
+    }
+    name_last_suspension(block);
+    resume_suspended(process, block);
+    block.phase = StopPhase::idle;
 }
 
 bool reads_as(HANDLE process, const StopBlock &block, Side side) noexcept {
@@ -143,17 +171,6 @@ bool reads_as(HANDLE process, const StopBlock &block, Side side) noexcept {
         rest = rest.subspan(span.size());
     }
     return true;
-}
-
-bool restore_protections(HANDLE process, const StopBlock &block) noexcept {
-    const std::uint32_t keep_targets = block.keep_call_targets ? PAGE_TARGETS_NO_UPDATE : 0;
-    bool all = true;
-    for (const auto &page : std::span(block.pages).first(block.page_count)) {
-        const auto info = query_memory(process, page.range.begin);
-        const bool same = info && info->Protect == page.protection;
-        all = (same || protect_memory(process, page.range, page.protection | keep_targets).has_value()) && all;
-    }
-    return all;
 }
 
 bool write_side(HANDLE process, const StopBlock &block, Side side) noexcept {

@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: hotpatch.windows contributors
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// What the engine and its guard share about one stop: flat data in a mapped section. Windows keeps a thread suspended when the
-// process that suspended it dies, so somebody who survives must know whom to resume and which bytes to put back first.
+// What the engine, its guard and the next start share about one stop: flat data in a mapped file. Windows keeps a thread
+// suspended when the process that suspended it dies, so somebody who survives must know whom to resume and which bytes to put
+// back first.
 #pragma once
 
 #include <array>
@@ -12,6 +13,7 @@
 #include <windows.h>
 
 #include "engine/patch.hpp"
+#include "engine/process.hpp"
 
 namespace hotpatch::engine {
 
@@ -27,7 +29,21 @@ enum class StopPhase : std::uint32_t {
 inline constexpr std::size_t most_threads = 8192;
 inline constexpr std::size_t most_changes = 4096;
 
+// A thread as it was before the stop, so that whoever ends the stop knows which suspensions are the engine's.
+struct StoppedThread {
+    std::uint32_t id = 0;
+    std::uint32_t suspend_count = 0;
+};
+
+// Pages of one protection that a stop writes to.
+struct ChangedPages {
+    Range range;
+    std::uint32_t protection = 0;
+};
+
 struct StopBlock {
+    std::uint64_t format; // of this structure
+    ProcessId target;
     std::atomic<StopPhase> phase;
     std::atomic<bool> leave; // the guard shall end
     std::atomic<bool> ready; // the guard watches
@@ -56,19 +72,13 @@ struct StopBlock {
 // thread, his own resumption would be taken for ours, and the thread would stay suspended for ever.
 void resume_suspended(HANDLE process, StopBlock &block) noexcept;
 
-// The engine is dead, so what it was about to suspend may be suspended without being named: the last thread, or the process.
-void name_last_suspension(StopBlock &block) noexcept;
-
-// True while a thread that the block names is suspended more often than before the stop.
-[[nodiscard]] bool still_stopped(HANDLE process, const StopBlock &block) noexcept;
+// The engine is dead: brings the target back to all old bytes, unless all were new already, and lets it run.
+void undo_stop(HANDLE process, StopBlock &block) noexcept;
 
 enum class Side : std::uint8_t { before, after };
 
 // True when every change reads as that side.
 [[nodiscard]] bool reads_as(HANDLE process, const StopBlock &block, Side side) noexcept;
-
-// Gives every page the protection it had before the stop.
-[[nodiscard]] bool restore_protections(HANDLE process, const StopBlock &block) noexcept;
 
 // Writes one side of every change. The pages are written as they are where the system allows it (Wine), else they become
 // read-write, not executable, for the length of the writes, which is safe because no thread of the target runs, and get their

@@ -79,11 +79,6 @@ bool write_kind(const Process &process, const Patch &patch, SiteKind kind) {
     });
 }
 
-void forget_stop(Patch &patch) {
-    patch.threads.clear();
-    patch.pages.clear();
-}
-
 // The verdict is true, and the journal's trouble stands beside it: what is done is done, also when it cannot be written down yet.
 void tell_late(const Status &recorded, ProcessReport &report) {
     if (!recorded.ok()) {
@@ -122,14 +117,7 @@ std::uint64_t unix_time() {
 
 Result<Guard *> Transaction::guard() {
     used_guard_ = true;
-    if (!*guard_ || !(*guard_)->watches()) {
-        auto started = Guard::start();
-        if (!started.ok()) {
-            return started.error();
-        }
-        guard_->emplace(std::move(started.value()));
-    }
-    return &**guard_;
+    return guards_->guard();
 }
 
 Status Transaction::advance(Patch &patch, Phase phase) {
@@ -140,6 +128,7 @@ Status Transaction::advance(Patch &patch, Phase phase) {
 
 Status Transaction::conclude(Patch &patch, Phase phase) {
     patch.phase = phase;
+    patch.stopped = false;
     patch.since = unix_time();
     return journal_->conclude(patch);
 }
@@ -207,19 +196,16 @@ Transaction::Outcome Transaction::stop_and_change(const Process &process, Patch 
         return {guarding.error(), std::nullopt, false};
     }
     rules.budget_us = limits_.stop_budget_us;
-    const auto phase = patch.phase;
+    patch.stopped = true;
+    if (auto status = advance(patch, patch.phase); !status.ok()) {
+        return {status.error(), std::nullopt, false};
+    }
     const auto deadline = nt::ticks();
     std::uint32_t overruns = 0;
     for (DWORD pause = first_pause_ms;; pause = std::min(pause * 2, longest_pause_ms)) {
         auto stop = Stop::prepare(process, *guarding.value(), changes, rules);
         if (!stop.ok()) {
             return {process.exited() ? error_of(StopResult::exited, process) : stop.error(), std::nullopt, false};
-        }
-        patch.threads = stop.value().threads_before();
-        patch.pages = stop.value().pages_before();
-        patch.stops_process = rules.method == StopMethod::process;
-        if (auto status = advance(patch, phase); !status.ok()) {
-            return {status.error(), std::nullopt, false};
         }
         fault_point("before stop");
         const auto done = stop.value().run();
@@ -307,7 +293,6 @@ void Transaction::apply(const Candidate &candidate, const Payload &payload, Insp
         }
         return fail(*outcome.error);
     }
-    forget_stop(patch);
     tell_late(conclude(patch, Phase::applied), report);
     for (const auto &old : leaving) {
         retire(process, old, outcome.unused, report);
@@ -354,7 +339,6 @@ void Transaction::revert(const Process &process, Patch patch, ProcessReport &rep
     report.blocking = std::move(outcome.blocking);
     if (outcome.error) {
         if (outcome.error->code != Code::target_inconsistent) {
-            forget_stop(patch);
             (void)conclude(patch, Phase::applied); // still in force
         } else {
             report.state = State::inconsistent;
@@ -368,7 +352,6 @@ void Transaction::revert(const Process &process, Patch patch, ProcessReport &rep
 }
 
 void Transaction::retire(const Process &process, Patch patch, bool unused, ProcessReport &report) {
-    forget_stop(patch);
     const auto recorded = conclude(patch, Phase::retired);
     tell_late(recorded, report);
     if (recorded.ok() && unused && !points_into(process.handle.get(), patch)) {
@@ -391,11 +374,6 @@ Result<bool> Transaction::release(const Process &process, Patch patch) {
     if (!stop.ok()) {
         return stop.error();
     }
-    patch.threads = stop.value().threads_before();
-    patch.stops_process = rules.method == StopMethod::process;
-    if (auto status = advance(patch, Phase::retired); !status.ok()) {
-        return status.error();
-    }
     const auto done = stop.value().run();
     if (done.result != StopResult::changed || !done.unused || points_into(process.handle.get(), patch)) {
         return false;
@@ -412,7 +390,6 @@ Status Transaction::undo(const Process &process, Patch patch) {
 }
 
 Status Transaction::free(const Process &process, Patch patch) {
-    forget_stop(patch);
     const bool may_be_registered = patch.phase != Phase::preparing && patch.phase != Phase::allocated;
     // Not having to wait for the journal: from every phase before it the next start does the same, and what is gone is gone.
     (void)conclude(patch, Phase::releasing);

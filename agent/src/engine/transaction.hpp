@@ -17,9 +17,8 @@ namespace hotpatch::engine {
 
 class Transaction {
 public:
-    // `guard` is started when a stop needs it, and left for the next operation: starting it takes longer than everything else.
-    Transaction(Journal &journal, const Limits &limits, std::optional<Guard> &guard)
-        : journal_(&journal), limits_(limits), guard_(&guard) {}
+    Transaction(Journal &journal, const Limits &limits, GuardPost &guards)
+        : journal_(&journal), limits_(limits), guards_(&guards) {}
 
     // Whether anything was stopped, or was about to be.
     [[nodiscard]] bool used_guard() const noexcept { return used_guard_; }
@@ -62,7 +61,7 @@ private:
 
     Journal *journal_;
     Limits limits_;
-    std::optional<Guard> *guard_;
+    GuardPost *guards_;
     bool used_guard_ = false;
 };
 

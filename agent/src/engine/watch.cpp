@@ -79,7 +79,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     if (!processes.ok()) {
         return processes.error();
     }
-    Transaction transaction(impl_->journal, limits, impl_->guard);
+    Transaction transaction(impl_->journal, limits, impl_->guards);
     impl_->release_retired(transaction, limits);
     const bool search_all = impl_->round++ % rounds_between_searches == 0;
     std::map<ProcessId, Impl::Seen> seen;
@@ -105,7 +105,7 @@ Result<std::vector<Error>> Engine::watch(std::span<const Payload> wanted, const 
     impl_->seen = std::move(seen);
     impl_->images.clear();
     if (!transaction.used_guard()) {
-        impl_->guard.reset();
+        impl_->guards.dismiss();
     }
     if (auto status = impl_->journal.compact(); !status.ok()) {
         alerts.push_back(status.error());

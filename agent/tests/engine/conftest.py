@@ -14,7 +14,7 @@ import pytest
 from engine_driver import WINE, WINESERVER, Prefix
 from engine_payloads import TargetModule
 
-from lab.wine import kill_until_gone, processes_of_prefix
+from lab.wine import kill_until_gone, processes_of_prefix, remove_server_folder, server_listens, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUILD = REPOSITORY / ".build" / "engine-tests"
@@ -49,13 +49,17 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefix]:
     root.mkdir()
     # Stays until the end: one that a target started would give way to others as the target does.
     server = subprocess.Popen([WINESERVER, "-f", "-p"], env=prefix.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    boot = [WINE, "wineboot.exe", "-i"]
-    # Nothing of what it prints is read: programs that it leaves running would keep a pipe open.
-    subprocess.run(boot, env=prefix.environment, check=True, timeout=300, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield prefix
-    subprocess.run([WINESERVER, "-k"], env=prefix.environment, check=False)
-    server.wait(60)
-    kill_until_gone(lambda: processes_of_prefix(root))  # Wine's device programs outlive their server
+    try:
+        assert wait_until(lambda: server_listens(server.pid), 60)
+        boot = [WINE, "wineboot.exe", "-i"]
+        # Nothing of what it prints is read: programs that it leaves running would keep a pipe open.
+        subprocess.run(boot, env=prefix.environment, check=True, timeout=300, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        yield prefix
+    finally:
+        subprocess.run([WINESERVER, "-k"], env=prefix.environment, check=False)
+        server.wait(60)
+        kill_until_gone(lambda: processes_of_prefix(root))  # Wine's device programs outlive their server
+        remove_server_folder(root)
 
 
 @pytest.fixture

@@ -153,7 +153,8 @@ hp::Payload read_payload(const std::wstring &path) {
 class Patched {
 public:
     Patched(const Target &target, const hp::Payload &payload, const std::wstring &journal)
-        : payload_(&payload), journal_(need(en::Journal::open(journal), "the journal")), pid_{target.pid()} {}
+        : payload_(&payload), journal_(need(en::Journal::open(journal), "the journal")),
+          guards_(need(en::GuardPost::open(journal + L".stop"), "the file of the stop")), pid_{target.pid()} {}
 
     // The payload goes in by the whole way: inspected, prepared, stopped, verified.
     en::ProcessReport apply(const en::Limits &limits) {
@@ -168,13 +169,13 @@ public:
             give_up("the target cannot be patched: " + std::string(hp::name_of(inspection.report.error->code)));
         }
         candidate.process = need(en::open_process(candidate.process.id, en::Access::change), "the target");
-        en::Transaction(journal_, limits, guard_).apply(candidate, *payload_, inspection);
+        en::Transaction(journal_, limits, guards_).apply(candidate, *payload_, inspection);
         return inspection.report;
     }
     en::ProcessReport revert(const en::Limits &limits) {
         en::ProcessReport report;
         const auto process = open();
-        en::Transaction(journal_, limits, guard_).revert(process, patch(), report);
+        en::Transaction(journal_, limits, guards_).revert(process, patch(), report);
         return report;
     }
     // Within the usual limits when that goes, for the verdict; without a limit when it does not, for the measurements.
@@ -199,20 +200,20 @@ public:
         }
         give_up("no patch is in force");
     }
+    [[nodiscard]] en::Guard &guard() { return *need(guards_.guard(), "the guard"); }
     [[nodiscard]] en::Process open() const { return need(en::open_process(patch().process, en::Access::change), "the target"); }
 
 private:
     const hp::Payload *payload_;
     en::Journal journal_;
-    std::optional<en::Guard> guard_;
+    en::GuardPost guards_;
     std::vector<std::uint32_t> pid_;
 };
 
 // Takes the redirection of a patch away and puts it back: the stop alone, again and again.
 class Switch {
 public:
-    explicit Switch(const Patched &patched)
-        : patch_(patched.patch()), process_(patched.open()), guard_(need(en::Guard::start(), "the guard")) {}
+    explicit Switch(Patched &patched) : patch_(patched.patch()), process_(patched.open()), guard_(&patched.guard()) {}
 
     // The stop as `apply` makes it. Microseconds; a busy target is tried again and counted.
     double on(hp::Quiescence quiescence, en::StopMethod method) {
@@ -237,7 +238,7 @@ private:
         const auto changes = en::changes_between(leaving, entering);
         for (int attempt = 0; attempt < most_busy; ++attempt) {
             Sleep(between_stops_ms);
-            auto stop = need(en::Stop::prepare(process_, guard_, changes, rules), "the stop");
+            auto stop = need(en::Stop::prepare(process_, *guard_, changes, rules), "the stop");
             const auto report = stop.run();
             threads_ = report.threads;
             if (report.result == en::StopResult::changed) {
@@ -253,7 +254,7 @@ private:
 
     en::Patch patch_;
     en::Process process_;
-    en::Guard guard_;
+    en::Guard *guard_;
     std::uint32_t threads_ = 0;
     int busy_ = 0;
 };

@@ -19,7 +19,7 @@ from engine_payloads import TargetModule, make_payload
 LONGEST = 500  # more places than any operation has
 
 # How the host and the crash are: Wine as it is; as on Windows (threads stopped singly, nobody writes to a page that is not writable);
-# the same, and the guard is killed together with the engine, so that only the journal is left.
+# the same, and the guard is killed together with the engine, so that only the files are left.
 HOSTS: t.Final[dict[str, dict[str, str]]] = {
     "wine": {},
     "windows": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"},
@@ -105,6 +105,26 @@ def check_settled(prefix: Prefix, target: Target, payload: JSON, executable: int
     assert answers(target) == OLD
     engine.end()
     return found
+
+
+@pytest.mark.parametrize("place", ["gathered", "resuming"])
+@pytest.mark.parametrize("host", HOSTS)
+def test_killed_in_a_stop_with_threads_that_came_into_being_in_it(prefix: Prefix, sample: TargetModule, host: str, place: str) -> None:
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
+    target, outsider = prefix.target(), prefix.outsider()
+    engine, hold = prefix.holding_engine("before stop", **HOSTS[host], HOTPATCH_FAULT_AT=place)
+    listed = set(outsider.counts(target.pid))
+    engine.begin("apply", payload=payload, pids=[target.pid], stop_budget_us=60_000_000)
+    hold.wait()
+    target.ask("threads 2")
+    assert len(set(outsider.counts(target.pid)) - listed) == 2
+    hold.release()
+    assert engine.wait() == KILLED
+    engine = settle(prefix)
+    assert set(outsider.counts(target.pid).values()) == {0}
+    assert threads_still_run(target)
+    assert target.ask("call near_answer") == ("20" if place == "resuming" else "10")
+    assert target.ask("stop").split()[1] == "0"
 
 
 @pytest.mark.slow

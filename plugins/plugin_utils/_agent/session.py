@@ -29,6 +29,8 @@ from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.protocol i
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
 
 HOME: t.Final = r"%ProgramData%\hotpatch.windows"
+# The agent's exit codes with a reply, good or bad; any other is that of a program that did not come to one.
+_REPLIED: t.Final = (0, 1)
 # The service's image path as agent_install writes it; anything else in that place is not trusted to be the agent.
 _IMAGE: t.Final = re.compile(
     r'\A"?([A-Z]:\\[^"<>|&%]*\\hotpatch\.windows\\agent\\[0-9a-f]{64}\\hotpatch-agent\.exe)"?(?:\s+serve)?\s*\Z', re.I
@@ -112,19 +114,30 @@ class AgentSession:
         self.carrier.clean()
 
     def _ask(self, request: Request) -> Completed:
-        """Send a request; a question whose answer got lost on the way is asked once more, a change never."""
+        """Send a request; a question that got no answer is asked once more, a change never.
+
+        The answer may be lost with the connection, and a program may not start: seen once of cmd.exe on a host that was very busy.
+        """
         try:
             completed = self._run(["call"], request.encode(), request)
         except AnsibleAuthenticationFailure:
             raise
         except AnsibleConnectionFailure:
-            if not (request.changes_nothing and self.carrier.reached and self._may_ask_again):
+            if not self._may_repeat(request):
                 raise
-            self._may_ask_again = False  # until the host has answered: who waits for a reboot asks often enough by himself
             self.carrier.reset()
-            completed = self._run(["call"], request.encode(), request)
-        self._may_ask_again = True
+        else:
+            replied = completed.exit_code in _REPLIED
+            if replied or not self._may_repeat(request):
+                self._may_ask_again = self._may_ask_again or replied
+                return completed
+        self._may_ask_again = False  # until the host has answered: who waits for a reboot asks often enough by himself
+        completed = self._run(["call"], request.encode(), request)
+        self._may_ask_again = completed.exit_code in _REPLIED
         return completed
+
+    def _may_repeat(self, request: Request) -> bool:
+        return request.changes_nothing and self.carrier.reached and self._may_ask_again
 
     # -- finding the program ------------------------------------------------------------------------------------------------
 
@@ -188,7 +201,7 @@ class AgentSession:
     # -- replies ------------------------------------------------------------------------------------------------------------
 
     def _answer(self, completed: Completed, operation: str) -> Reply:
-        if completed.exit_code not in (0, 1):
+        if completed.exit_code not in _REPLIED:
             raise HotpatchError(
                 "agent_no_reply",
                 f"The agent ended with exit code {completed.exit_code} and no reply to '{operation}'.",

@@ -55,6 +55,8 @@ class FakeHost:
     resets: int = 0
     gone: int = 0
     """How many of the next runs find no host."""
+    not_started: int = 0
+    """How many of the next runs end before the program has begun."""
     commands: dict[str, Completed] = field(default_factory=dict)
     raw: bytes | None = None
     """Answers this instead of a reply."""
@@ -76,6 +78,9 @@ class FakeHost:
             self.gone -= 1
             raise AnsibleConnectionFailure("the host is gone")
         self.runs.append((program, tuple(arguments)))
+        if self.not_started:
+            self.not_started -= 1
+            return Completed(9009, b"", "Can't recognize it as an internal or external command")
         if program not in self.programs:
             return Missing(self.service_image)
         if arguments[0] == "version":
