@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from ansible_collections.hotpatch.windows.plugins.plugin_utils._agent.protocol i
 from ansible_collections.hotpatch.windows.plugins.plugin_utils._errors import HotpatchError
 
 HOME: t.Final = r"%ProgramData%\hotpatch.windows"
-# The agent's exit codes with a reply, good or bad; any other is that of a program that did not come to one.
-_REPLIED: t.Final = (0, 1)
+# What cmd.exe says of a program that it cannot start. One that was found there a moment ago is held by somebody, such as a scanner,
+# or the host is too busy: seen on a host of the lab beside a compiler.
+_NOT_STARTED: t.Final = 9009
+_START_PAUSE_S: t.Final = 1.0
 # The service's image path as agent_install writes it; anything else in that place is not trusted to be the agent.
 _IMAGE: t.Final = re.compile(
     r'\A"?([A-Z]:\\[^"<>|&%]*\\hotpatch\.windows\\agent\\[0-9a-f]{64}\\hotpatch-agent\.exe)"?(?:\s+serve)?\s*\Z', re.I
@@ -114,30 +117,19 @@ class AgentSession:
         self.carrier.clean()
 
     def _ask(self, request: Request) -> Completed:
-        """Send a request; a question that got no answer is asked once more, a change never.
-
-        The answer may be lost with the connection, and a program may not start: seen once of cmd.exe on a host that was very busy.
-        """
+        """Send a request; a question whose answer got lost on the way is asked once more, a change never."""
         try:
             completed = self._run(["call"], request.encode(), request)
         except AnsibleAuthenticationFailure:
             raise
         except AnsibleConnectionFailure:
-            if not self._may_repeat(request):
+            if not (request.changes_nothing and self.carrier.reached and self._may_ask_again):
                 raise
+            self._may_ask_again = False  # until the host has answered: who waits for a reboot asks often enough by himself
             self.carrier.reset()
-        else:
-            replied = completed.exit_code in _REPLIED
-            if replied or not self._may_repeat(request):
-                self._may_ask_again = self._may_ask_again or replied
-                return completed
-        self._may_ask_again = False  # until the host has answered: who waits for a reboot asks often enough by himself
-        completed = self._run(["call"], request.encode(), request)
-        self._may_ask_again = completed.exit_code in _REPLIED
+            completed = self._run(["call"], request.encode(), request)
+        self._may_ask_again = True
         return completed
-
-    def _may_repeat(self, request: Request) -> bool:
-        return request.changes_nothing and self.carrier.reached and self._may_ask_again
 
     # -- finding the program ------------------------------------------------------------------------------------------------
 
@@ -150,16 +142,24 @@ class AgentSession:
             self._permit_sent(request)
         known = self._own_program if own else self._program
         program = known or self._expected() or self._nowhere
-        outcome = self.carrier.run(program, arguments, stdin, progress)
+        outcome = self._start(program, arguments, stdin, progress)
         if isinstance(outcome, Missing):
             program = self._resolve(outcome, request, own)
-            outcome = self.carrier.run(program, arguments, stdin, progress)
+            outcome = self._start(program, arguments, stdin, progress)
         if isinstance(outcome, Missing):
             raise HotpatchError("agent_missing", f"The agent's program vanished from the host: {program}", where=program)
         if own:
             self._own_program = program
         else:
             self._program = program
+        return outcome
+
+    def _start(self, program: str, arguments: list[str], stdin: bytes | Path, progress: Progress | None) -> Completed | Missing:
+        """Run a program; one that is there and did not start, so that nothing happened, is started once more."""
+        outcome = self.carrier.run(program, arguments, stdin, progress)
+        if isinstance(outcome, Completed) and outcome.exit_code == _NOT_STARTED:
+            time.sleep(_START_PAUSE_S)
+            outcome = self.carrier.run(program, arguments, stdin, progress)
         return outcome
 
     def _resolve(self, missing: Missing, request: Request, own: bool) -> str:
@@ -201,7 +201,7 @@ class AgentSession:
     # -- replies ------------------------------------------------------------------------------------------------------------
 
     def _answer(self, completed: Completed, operation: str) -> Reply:
-        if completed.exit_code not in _REPLIED:
+        if completed.exit_code not in (0, 1):
             raise HotpatchError(
                 "agent_no_reply",
                 f"The agent ended with exit code {completed.exit_code} and no reply to '{operation}'.",

@@ -80,23 +80,22 @@ def test_a_question_whose_answer_got_lost_is_asked_once_more(host: FakeHost, age
     assert run_action(HostInfo, host, {}, agent=agent)["unreachable"] is True
 
 
-def test_a_question_whose_program_did_not_start_is_asked_once_more(host: FakeHost, agent: Path) -> None:
-    host.handlers = answers(host_info={"host": {"ubr": 1}})
-    host.not_started = 1
-    assert run_action(HostInfo, host, {}, agent=agent)["info"] == {"host": {"ubr": 1}}
-    host.not_started = 2
-    assert run_action(HostInfo, host, {}, agent=agent)["error"]["code"] == "agent_no_reply"
-
-
-def test_a_change_whose_program_did_not_start_is_reported(host: FakeHost, agent: Path) -> None:
+def test_a_program_that_did_not_start_is_started_once_more(host: FakeHost, agent: Path) -> None:
     def refuse_to_start(_arguments: Json, _dry: bool) -> Json:
         host.not_started = 1
         return {"boot": {"id": "b"}, "pending_reboot": {"required": True, "reasons": []}}
 
-    host.handlers = {"host_info": refuse_to_start}
-    result = run_action(Reboot, host, {}, agent=agent)
-    assert result["error"]["code"] == "agent_no_reply"
-    assert host.operations() == ["host_info"]
+    host.handlers = {**answers(reboot=HotpatchError("access_denied")), "host_info": refuse_to_start}
+    host.not_started = 1
+    assert run_action(Reboot, host, {}, agent=agent)["error"]["code"] == "access_denied"
+    assert host.operations() == ["host_info", "reboot"]
+
+
+def test_a_program_that_never_starts_is_reported(host: FakeHost, agent: Path) -> None:
+    host.handlers = answers(host_info={"host": {"ubr": 1}})
+    host.not_started = 2
+    assert run_action(HostInfo, host, {}, agent=agent)["error"]["code"] == "agent_no_reply"
+    assert host.operations() == []
 
 
 def test_a_change_whose_answer_got_lost_is_not_made_again(host: FakeHost, agent: Path) -> None:
