@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: hotpatch.windows contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# make demo | test | stress | bench | lint | unit | integration | agent | docs | dist | clean
+# make demo | test | bench | lint | unit | integration | agent | docs | dist | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)/tests:$(CURDIR)/.build
 AGENT_BUILD := .build/agent
 AGENT_SHIPPED := roles/agent/files/hotpatch-agent.exe
 
-.PHONY: help setup demo test stress bench lint format unit matrix integration agent docs dist clean
+.PHONY: help setup demo test bench lint format unit matrix integration agent docs dist clean
 
 help:  ## say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -35,10 +35,7 @@ demo: agent  ## the quarter of a small fleet, on real Windows programs
 test: agent  ## every check and every test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory matrix
-	@$(BIN)/pytest -m 'not stress' $(PYTEST_ARGS)
-
-stress: agent  ## what needs a quiet machine and minutes: 256 threads, 1,000 rounds
-	@$(BIN)/pytest -m stress $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_ARGS)
 
 bench: agent  ## what a hotpatch costs: a table and a picture
 	@$(BIN)/python -m benchmarks

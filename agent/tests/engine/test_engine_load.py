@@ -9,14 +9,14 @@ from engine_driver import Prefix, released
 from engine_payloads import TargetModule, make_payload
 
 ROUNDS = 1000
-PATIENCE = 300.0
+PATIENCE = 900.0
 MOST_GROWTH = 1 << 20  # of the engine's memory and of its journal, which is written anew when it has grown by 256 KiB
 METHODS = {"process": {"HOTPATCH_STOP_METHOD": "process"}, "threads": {"HOTPATCH_STOP_METHOD": "threads", "HOTPATCH_STRICT_PAGES": "1"}}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("threads", [1, 8, 64, pytest.param(256, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("threads", [1, 8, 64, 256])
 def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, sample: TargetModule, method: str, threads: int) -> None:
     target, engine = prefix.target(), prefix.engine(**METHODS[method])
     executable = target.usage()["executable"]
@@ -24,7 +24,7 @@ def test_applied_and_reverted_while_threads_call_without_pause(prefix: Prefix, s
     # The engine, its guard and Wine's server get one share of the processors among as many as there are threads.
     target.patience = engine.patience = PATIENCE
     target.ask(f"threads {threads}")
-    limits = {"stop_budget_us": 60_000_000, "wait_budget_ms": 120_000}
+    limits = {"stop_budget_us": 60_000_000, "wait_budget_ms": 600_000}
     done = engine.one("apply", payload=payload, **limits)
     assert (done["verdict"], done["error"]) == ("applied", None)
     assert done["threads"] > threads
@@ -57,19 +57,19 @@ def test_applied_while_threads_are_made_and_end_in_a_storm(prefix: Prefix, sampl
     assert target.ask("stop").split()[1] == "0"
 
 
-@pytest.mark.stress
 @pytest.mark.slow
 def test_many_rounds_leave_nothing_behind(prefix: Prefix, sample: TargetModule) -> None:
     target, engine = prefix.target(), prefix.engine()
     payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"short_answer": "short", "near_answer": "near"})
+    target.patience = engine.patience = PATIENCE
     target.ask("threads 2")
     engine.one("apply", payload=payload)
     engine.one("revert", id="fix")
     before, mine = target.usage(), engine.request("usage")
     assert min(before["handles"], before["threads"], mine["handles"], mine["threads"]) > 0
     for _round in range(ROUNDS):
-        assert engine.one("apply", payload=payload, pids=[target.pid], wait_budget_ms=60_000)["verdict"] == "applied"
-        assert engine.one("revert", id="fix", wait_budget_ms=60_000)["verdict"] == "reverted"
+        assert engine.one("apply", payload=payload, pids=[target.pid], wait_budget_ms=600_000)["verdict"] == "applied"
+        assert engine.one("revert", id="fix", wait_budget_ms=600_000)["verdict"] == "reverted"
     assert released(engine, target, 0)
     after = target.usage()
     assert after["handles"] == before["handles"]
