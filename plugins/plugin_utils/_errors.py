@@ -226,7 +226,7 @@ ERRORS: t.Final[dict[str, ErrorText]] = {
     "journal_damaged": ErrorText(
         _R,
         "The journal holds a damaged record before its end.",
-        "Restart the processes that host_info names as unknown, then remove the journal with hotpatch.windows.agent.",
+        "Restart the host, or each process that may run new code; then stop the service hotpatch-agent and remove the named file.",
     ),
     "journal_disagrees": ErrorText(
         _R, "The journal and the target's memory disagree.", "Look at the sites that are named; restart the process."

@@ -211,6 +211,24 @@ def test_a_torn_last_record_is_forgotten_and_a_damaged_one_before_it_is_not(pref
     assert target.ask("call near_answer") == "20"
 
 
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "grown"])
+def test_a_damaged_file_of_the_stop_is_made_anew_and_suspends_and_resumes_nobody(prefix: Prefix, sample: TargetModule, damage: str) -> None:
+    payload = make_payload(sample, prefix.folder / "fix_one.cpp.obj", {"near_answer": "near"})
+    target, engine, outsider = prefix.target(), prefix.engine(), prefix.outsider()
+    assert engine.one("apply", payload=payload)["verdict"] == "applied"
+    engine.end()
+    before = outsider.counts(target.pid)
+    file = prefix.folder / "journal.log.stop"
+    whole = file.read_bytes()
+    file.write_bytes({"cut": whole[:100], "overwritten": b"\xff" * len(whole), "grown": whole + b"\xff"}[damage])
+    engine = prefix.engine()
+    assert [each["id"] for each in engine.request("in_force")["in_force"]] == ["fix"]
+    assert outsider.counts(target.pid) == before
+    assert engine.one("revert", id="fix")["verdict"] == "reverted"
+    assert target.ask("call near_answer") == "10"
+    assert file.stat().st_size == len(whole)
+
+
 def test_two_engines_exclude_each_other(prefix: Prefix) -> None:
     first = prefix.engine()
     first.request("usage")
