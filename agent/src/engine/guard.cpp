@@ -49,11 +49,11 @@ struct AttributeList {
 
 // Starts this program again as the guard. Only the two handles are inherited: a standard stream of the agent's that the guard
 // held open would keep a remote shell waiting.
-unique_handle spawn(HANDLE file, HANDLE parent) {
+unique_handle spawn(HANDLE file, HANDLE parent, std::uint32_t number) {
     std::array<HANDLE, 2> handles{file, parent};
     AttributeList attributes(handles);
     std::wstring line = L"\"" + own_path() + L"\" " + command + L" " + std::to_wstring(reinterpret_cast<std::uintptr_t>(file)) +
-                        L" " + std::to_wstring(reinterpret_cast<std::uintptr_t>(parent));
+                        L" " + std::to_wstring(reinterpret_cast<std::uintptr_t>(parent)) + L" " + std::to_wstring(number);
     STARTUPINFOEXW startup{};
     startup.StartupInfo.cb = sizeof startup;
     startup.lpAttributeList = attributes.get();
@@ -83,9 +83,9 @@ void enforce_deadline(StopBlock &block) noexcept {
     }
 }
 
-int watch(StopBlock &block, HANDLE parent) noexcept {
+int watch(StopBlock &block, HANDLE parent, std::uint32_t number) noexcept {
     block.ready = true;
-    while (!block.leave) {
+    while (block.guard == number) {
         if (WaitForSingleObject(parent, poll_ms) == WAIT_OBJECT_0) {
             if (test_setting("HOTPATCH_GUARD_DIES") == nullptr) {
                 undo_stop(reinterpret_cast<HANDLE>(block.process), block);
@@ -97,25 +97,26 @@ int watch(StopBlock &block, HANDLE parent) noexcept {
     return 0;
 }
 
-HANDLE handle_from(const wchar_t *text) {
-    return reinterpret_cast<HANDLE>(static_cast<std::uintptr_t>(std::wcstoull(text, nullptr, 10)));
+std::uintptr_t number_from(const wchar_t *text) {
+    return static_cast<std::uintptr_t>(std::wcstoull(text, nullptr, 10));
 }
 
 } // namespace
 
 std::optional<int> run_guard(int argument_count, const wchar_t *const *arguments) {
-    if (argument_count != 4 || std::wcscmp(arguments[1], command) != 0) {
+    if (argument_count != 5 || std::wcscmp(arguments[1], command) != 0) {
         return std::nullopt;
     }
-    const unique_handle file(handle_from(arguments[2])); // open until the end: the next engine waits for it
-    const unique_handle parent(handle_from(arguments[3]));
+    const unique_handle file(
+        reinterpret_cast<HANDLE>(number_from(arguments[2]))); // open until the end: the next engine waits for it
+    const unique_handle parent(reinterpret_cast<HANDLE>(number_from(arguments[3])));
     const auto block = map_block(file.get());
-    return block ? watch(*block, parent.get()) : 2;
+    return block ? watch(*block, parent.get(), static_cast<std::uint32_t>(number_from(arguments[4]))) : 2;
 }
 
 Guard::~Guard() {
     if (process_) {
-        block_->leave = true;
+        ++block_->guard;                                  // not his any more
         WaitForSingleObject(process_.get(), end_wait_ms); // so that a transient agent's file can be removed
     }
 }
@@ -127,10 +128,10 @@ Result<Guard> Guard::start(const StopFile &file) {
         return cannot_start();
     }
     auto &block = file.block();
+    const auto number = ++block.guard;
     block.ready = false;
-    block.leave = false;
     block.process = 0; // a handle of the guard before this one
-    auto process = spawn(inherited.get(), parent.get());
+    auto process = spawn(inherited.get(), parent.get(), number);
     if (!process) {
         return cannot_start();
     }

@@ -45,10 +45,10 @@ struct StopBlock {
     std::uint64_t format; // of this structure
     ProcessId target;
     std::atomic<StopPhase> phase;
-    std::atomic<bool> leave; // the guard shall end
-    std::atomic<bool> ready; // the guard watches
-    std::int64_t deadline;   // of gathering, in ticks
-    std::uint64_t process;   // a handle of the guard
+    std::atomic<std::uint32_t> guard; // the number of the one in charge; one with another number ends
+    std::atomic<bool> ready;          // the guard watches
+    std::int64_t deadline;            // of gathering, in ticks
+    std::uint64_t process;            // a handle of the guard
     bool stops_process;
     bool keep_call_targets;                  // the process has CFG: restoring a protection must not widen its map
     std::atomic<std::uint32_t> thread_count; // entries of `threads` that may have been suspended
