@@ -57,13 +57,17 @@ class Command:
     result: Path
     control_c: str
 
-    def wait_for_start(self, timeout: float) -> None:
-        """Waits until the program runs (or has ended); raises CommandError when there was nothing to start."""
+    def wait_for_start(self, timeout: float) -> bool:
+        """Waits until the program runs (or has ended); raises CommandError when there was nothing to start.
+
+        False when it ended before it could say whether there was.
+        """
         if not wait_until(lambda: self.result.exists() or self.process.poll() is not None, timeout, interval=0.005):
-            return
+            return True
         word, number = self._read_result()
         if word == "error":
             raise CommandError(self.command_line, number)
+        return bool(word)
 
     def _read_result(self) -> tuple[str, int]:
         try:
@@ -199,20 +203,34 @@ class Machine:
         stderr: Stream = None,
         console: bool = False,
         code_page: int = 0,
+        timeout: float = 60.0,
     ) -> Command:
         """Starts a finished command line. ``console`` gives it a console of its own, so that Ctrl+C can reach it.
 
-        ``code_page`` is that console's (0: as it is).
+        ``code_page`` is that console's (0: as it is); ``timeout`` is for the start alone. Raises CommandError when there is nothing
+        to start.
         """
+        strings = [command_line, folder, str(code_page), *(f"{name}={value}" for name, value in (environment or {}).items())]
+        command = self._launch(strings, console, stdin, stdout, stderr)
+        if command.wait_for_start(timeout):
+            return command
+        for stream in (command.process.stdin, command.process.stdout, command.process.stderr):
+            if stream is not None:
+                stream.close()
+        again = self._launch(strings, console, stdin, stdout, stderr)  # as in ask()
+        again.wait_for_start(timeout)
+        return again
+
+    def _launch(self, strings: list[str], console: bool, stdin: Stream, stdout: Stream, stderr: Stream) -> Command:
         if not self.is_up:
             raise HostDownError("the host is off")
         number = next(self._numbers)
         event = f"lab-control-c-{number}" if console else ""
         specification = self._paths.spool / f"{number}.spec"
         result = self._paths.spool / f"{number}.exit"
-        strings = [command_line, folder, rf"C:\lab\run\{number}.exit", event, str(code_page)]
-        strings += [f"{name}={value}" for name, value in (environment or {}).items()]
-        specification.write_bytes(("\0".join(strings) + "\0").encode("utf-16-le", "surrogatepass"))
+        command_line, folder, code_page, *environment = strings
+        specified = [command_line, folder, rf"C:\lab\run\{number}.exit", event, code_page, *environment]
+        specification.write_bytes(("\0".join(specified) + "\0").encode("utf-16-le", "surrogatepass"))
         process = self._popen([self._wine.loader, LABCTL, "exec", rf"C:\lab\run\{number}.spec"], stdin=stdin, stdout=stdout, stderr=stderr)
         return Command(command_line, process, specification, result, event)
 

@@ -169,13 +169,17 @@ Result<GuardPost> GuardPost::open(const std::wstring &path) {
 }
 
 Result<Guard *> GuardPost::guard() {
-    if (!guard_ || !guard_->watches()) {
+    if (guard_ && !guard_->watches()) {
         guard_.reset();
+    }
+    // Twice, for a host that is out of something for a moment: nothing is stopped yet, so there is time.
+    for (int attempt = 1; !guard_; ++attempt) {
         auto started = Guard::start(file_);
-        if (!started.ok()) {
+        if (started.ok()) {
+            guard_.emplace(std::move(started.value()));
+        } else if (attempt == 2) {
             return started.error();
         }
-        guard_.emplace(std::move(started.value()));
     }
     return &*guard_;
 }

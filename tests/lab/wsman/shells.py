@@ -270,8 +270,8 @@ class Shells:
             stderr=subprocess.PIPE,
             console=True,
             code_page=shell.code_page,
+            timeout=timeout,
         )
-        process.wait_for_start(timeout)
         streams = process.process
         assert streams.stdin is not None
         assert streams.stdout is not None
